@@ -1,0 +1,335 @@
+"""Journal entries, and `fold()`: entries to state. There is no second copy of the state to disagree with it.
+
+An intent, with what was there before, is durable before its effect; the outcome after it. The first intent's `before`
+wins: a retry after a crash would otherwise take our own cordon for a stranger's (code-models.md 5.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from rollout.domain.codec import from_plain, to_plain
+from rollout.domain.lifecycle import (
+    NodeEvent,
+    NodePhase,
+    RolloutEvent,
+    RolloutPhase,
+    advance_node,
+    advance_rollout,
+)
+from rollout.domain.step import StepKind, Track
+
+
+class Result(Enum):
+    """How an effect ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    HELD = "held"
+    """It may not go on until a person or the world changes something; nothing is broken."""
+    INTERRUPTED = "interrupted"
+    """Stopped from outside; to be done again."""
+    LOST = "lost"
+    """The node is gone, or another machine bears its name."""
+
+
+class Verb(Enum):
+    """What a person asked of a running rollout."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    ABORT = "abort"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSaved:
+    """The journal's first entry: which plan it is about."""
+
+    digest: str
+    cluster: str
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """An approval was given."""
+
+    digest: str
+    by: str
+    ticket: str
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """A process took up the rollout; `fencing` grows with every taker of the lease."""
+
+    operator: str
+    host: str
+    pid: int
+    fencing: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """A process left the rollout of its own will."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A step is about to be performed. `before` is what was there; `deadline` ends all waiting in it."""
+
+    node: str
+    track: Track
+    step: StepKind
+    attempt: int
+    before: Mapping[str, Any]
+    deadline: datetime
+    fencing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A step ended. `settled`: found out by reading after the process that performed it had died."""
+
+    node: str
+    track: Track
+    step: StepKind
+    attempt: int
+    result: Result
+    code: str = ""
+    reason: str = ""
+    hint: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    settled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why a running step is not further: one sentence, and the command that would unblock it."""
+
+    node: str
+    step: StepKind
+    reason: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDecided:
+    """The engine moved a node to another phase."""
+
+    node: str
+    event: NodeEvent
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutDecided:
+    """The rollout moved to another phase."""
+
+    event: RolloutEvent
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GateDecided:
+    """A wave's gate spoke: proceed, hold or roll-back."""
+
+    wave: int
+    decision: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A person asked for something."""
+
+    verb: Verb
+    by: str
+    reason: str = ""
+
+
+Body = (
+    PlanSaved | Approved | RunStarted | RunEnded | Intent | Outcome | Waiting
+    | NodeDecided | RolloutDecided | GateDecided | Control
+)
+
+_TYPES: Mapping[str, type] = {
+    "plan-saved": PlanSaved,
+    "approved": Approved,
+    "run-started": RunStarted,
+    "run-ended": RunEnded,
+    "intent": Intent,
+    "outcome": Outcome,
+    "waiting": Waiting,
+    "node-decided": NodeDecided,
+    "rollout-decided": RolloutDecided,
+    "gate-decided": GateDecided,
+    "control": Control,
+}
+_TAGS: Mapping[type, str] = {cls: tag for tag, cls in _TYPES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One durable line of a rollout's journal. `seq` starts at 1 and has no gaps."""
+
+    seq: int
+    at: datetime
+    body: Body
+
+
+def encode_body(body: Body) -> tuple[str, dict[str, Any]]:
+    """An entry's type tag and plain content."""
+    plain = to_plain(body)
+    assert isinstance(plain, dict)
+    return _TAGS[type(body)], plain
+
+
+def decode_body(tag: str, plain: Mapping[str, Any]) -> Body:
+    """Inverse of `encode_body`. Raises `DecodeError`, KeyError for an unknown tag."""
+    body: Body = from_plain(_TYPES[tag], dict(plain))
+    return body
+
+
+StepKey = tuple[Track, StepKind]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """A node as the journal tells it."""
+
+    name: str
+    phase: NodePhase = NodePhase.PENDING
+    track: Track = Track.FORWARD
+    done: tuple[StepKey, ...] = ()
+    intent: Intent | None = None
+    """The step in progress; `before` is that of its first intent. None between steps."""
+    attempts: Mapping[StepKey, int] = field(default_factory=dict)
+    befores: Mapping[StepKey, Mapping[str, Any]] = field(default_factory=dict)
+    last: Outcome | None = None
+    reason: str = ""
+    waiting: Waiting | None = None
+    since: datetime | None = None
+    """When the phase or step last changed."""
+    started: datetime | None = None
+    ended: datetime | None = None
+    times_ms: Mapping[StepKey, int] = field(default_factory=dict)
+    intent_at: datetime | None = None
+
+    @property
+    def armed(self) -> bool:
+        """Whether an agent restart may flip this node: from the intent to assign its mode on."""
+        return any(step is StepKind.ASSIGN_MODE for _, step in self.befores)
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutState:
+    """A rollout as its journal tells it."""
+
+    phase: RolloutPhase = RolloutPhase.DRAFT
+    digest: str = ""
+    cluster: str = ""
+    nodes: Mapping[str, NodeState] = field(default_factory=dict)
+    gates: Mapping[int, GateDecided] = field(default_factory=dict)
+    approvals: tuple[Entry, ...] = ()
+    pause: Control | None = None
+    abort: Control | None = None
+    reason: str = ""
+    run: RunStarted | None = None
+    """The process that took up the rollout last; None when it left of its own will."""
+    seq: int = 0
+    started: datetime | None = None
+    ended: datetime | None = None
+    used: bool = False
+
+    def node(self, name: str) -> NodeState:
+        """A node's state; a node no entry speaks of is pending."""
+        return self.nodes.get(name) or NodeState(name)
+
+
+def fold(entries: Iterable[Entry], state: RolloutState | None = None) -> RolloutState:
+    """State after `entries`, starting from `state` (an empty one when None)."""
+    result = state or RolloutState()
+    for entry in entries:
+        result = replace(_fold_one(result, entry), seq=entry.seq)
+    return result
+
+
+def _fold_one(state: RolloutState, entry: Entry) -> RolloutState:
+    body = entry.body
+    if isinstance(body, PlanSaved):
+        return replace(state, digest=body.digest, cluster=body.cluster)
+    if isinstance(body, Approved):
+        return replace(state, approvals=(*state.approvals, entry))
+    if isinstance(body, RunStarted):
+        return replace(state, run=body)
+    if isinstance(body, RunEnded):
+        return replace(state, run=None)
+    if isinstance(body, Control):
+        return _fold_control(state, body)
+    if isinstance(body, GateDecided):
+        return replace(state, gates={**state.gates, body.wave: body})
+    if isinstance(body, RolloutDecided):
+        return _fold_rollout(state, body, entry.at)
+    return _with_node(state, _fold_node(state.node(body.node), body, entry.at))
+
+
+def _with_node(state: RolloutState, node: NodeState) -> RolloutState:
+    return replace(state, nodes={**state.nodes, node.name: node})
+
+
+def _fold_control(state: RolloutState, body: Control) -> RolloutState:
+    if body.verb is Verb.PAUSE:
+        return replace(state, pause=body)
+    if body.verb is Verb.ABORT:
+        return replace(state, abort=body)
+    return replace(state, pause=None)
+
+
+def _fold_rollout(state: RolloutState, body: RolloutDecided, at: datetime) -> RolloutState:
+    phase = advance_rollout(state.phase, body.event)
+    started = state.started or (at if body.event is RolloutEvent.START else None)
+    ended = at if phase in (RolloutPhase.COMPLETED, RolloutPhase.ABORTED) else None
+    used = state.used or body.event is RolloutEvent.START
+    return replace(state, phase=phase, reason=body.reason, started=started, ended=ended, used=used)
+
+
+_TRACK_OF = {NodePhase.RETURNING: Track.RETURN, NodePhase.ROLLING_BACK: Track.BACK}
+
+
+def _fold_node(node: NodeState, body: Intent | Outcome | Waiting | NodeDecided, at: datetime) -> NodeState:
+    if isinstance(body, Intent):
+        return _fold_intent(node, body, at)
+    if isinstance(body, Outcome):
+        return _fold_outcome(node, body, at)
+    if isinstance(body, Waiting):
+        return replace(node, waiting=body)
+    phase = advance_node(node.phase, body.event)
+    started = node.started or (at if body.event is NodeEvent.START else None)
+    return replace(
+        node, phase=phase, track=_TRACK_OF.get(phase, node.track), reason=body.reason, since=at, waiting=None,
+        started=started, ended=at if body.event is NodeEvent.FINISH else None,
+    )
+
+
+def _fold_intent(node: NodeState, body: Intent, at: datetime) -> NodeState:
+    key = (body.track, body.step)
+    first = node.befores.get(key, body.before)
+    return replace(
+        node, intent=replace(body, before=first), befores={**node.befores, key: first},
+        attempts={**node.attempts, key: body.attempt}, since=at, intent_at=at, waiting=None,
+    )
+
+
+def _fold_outcome(node: NodeState, body: Outcome, at: datetime) -> NodeState:
+    key = (body.track, body.step)
+    done = (*node.done, key) if body.result is Result.DONE and key not in node.done else node.done
+    spent = int((at - node.intent_at).total_seconds() * 1000) if node.intent_at else 0
+    times = {**node.times_ms, key: node.times_ms.get(key, 0) + spent}
+    return replace(node, intent=None, last=body, done=done, since=at, waiting=None, times_ms=times, intent_at=None)

@@ -1,0 +1,228 @@
+"""The plan: an immutable, complete description of what will be done. Its digest is what gets approved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rollout.domain.codec import DecodeError, canonical, from_plain, sha256
+from rollout.domain.errors import Refused
+from rollout.domain.node import DatapathMode, Method, PodRef
+from rollout.domain.policy import Policy
+from rollout.domain.step import StepKind, Track
+
+SCHEMA = 1
+"""Number of the plan document's schema. A newer one is refused, never half understood."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPod:
+    """A pod that will move or restart, and what bounds that."""
+
+    ref: PodRef
+    owner: str
+    budgets: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """One step on one node, with its deadline in seconds."""
+
+    kind: StepKind
+    deadline_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """Facts the node's part of the plan rests on; compared again just before acting."""
+
+    uid: str
+    boot_id: str
+    kernel: str
+    internal_ip: str
+    unschedulable: bool
+    label: str
+    """Value of our mode label when planned; empty when absent."""
+    effective: Mapping[str, str] = field(default_factory=dict)
+    """Effective agent settings that matter to the switch, from ConfigMap and CiliumNodeConfigs."""
+    links: Mapping[str, int] = field(default_factory=dict)
+    """Endpoint host links by kind, when planned. Information: pods come and go."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlan:
+    """All that will be done to one node."""
+
+    name: str
+    method: Method
+    source: DatapathMode
+    target: DatapathMode
+    assign: str
+    """Value our label gets; empty: the label is removed, and the cluster's own setting rules."""
+    assign_back: str
+    facts: NodeFacts
+    steps: tuple[PlannedStep, ...]
+    returning: tuple[PlannedStep, ...]
+    backing: tuple[PlannedStep, ...]
+    evictions: tuple[PlannedPod, ...] = ()
+    daemon_pods: tuple[PlannedPod, ...] = ()
+    stragglers: tuple[PlannedPod, ...] = ()
+    """Pods on the pod network that tolerate our taint: deleted in the gap when the agent names them."""
+    config_change: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Effective settings that change: key to (before, after)."""
+    risks: tuple[str, ...] = ()
+
+    def track(self, track: Track) -> tuple[PlannedStep, ...]:
+        """The steps of one of the node's ways."""
+        return {Track.FORWARD: self.steps, Track.RETURN: self.returning, Track.BACK: self.backing}[track]
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """Nodes that may be in progress together and share one gate."""
+
+    number: int
+    name: str
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One preflight row as it stood: pass, warn, block, waived or unknown, with the words shown to people."""
+
+    rule: str
+    node: str
+    """Empty for a claim about the whole cluster."""
+    status: str
+    message: str
+    remedy: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Excluded:
+    """A node left out, and why."""
+
+    node: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedNodeConfig:
+    """A CiliumNodeConfig of ours that apply creates; it selects `label_value` of our label and nothing else."""
+
+    name: str
+    namespace: str
+    version: str
+    label_value: str
+    defaults: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterFacts:
+    """Cluster-wide facts the plan rests on."""
+
+    uid: str
+    agent_daemonset: str
+    agent_daemonset_uid: str
+    agent_image: str
+    config_digest: str
+    """SHA-256 of the agent's ConfigMap data."""
+    node_config_digest: str
+    """SHA-256 of all foreign CiliumNodeConfigs' names, selectors and defaults."""
+    budgets: Mapping[str, str]
+    """PodDisruptionBudgets that bound planned evictions: namespace/name to uid and limits."""
+    fleet: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """An operator's playbook run around each node; `sha256` of its content, empty flag when it has no tasks."""
+
+    name: str
+    sha256: str
+    empty: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The whole contract. Equal inventory, policy and serial give equal bytes."""
+
+    schema: int
+    serial: int
+    """How many rollouts this state file had started on this cluster, plus one: a used plan never comes back."""
+    program: str
+    purpose: str
+    """rollout, or rollback of which plan."""
+    policy: Policy
+    cluster: ClusterFacts
+    inventory_digest: str
+    node_configs: tuple[PlannedNodeConfig, ...]
+    hooks: tuple[Hook, ...]
+    playbooks: Mapping[str, str]
+    """SHA-256 of each playbook that may run."""
+    waves: tuple[Wave, ...]
+    nodes: tuple[NodePlan, ...]
+    excluded: tuple[Excluded, ...]
+    findings: tuple[Finding, ...]
+    rollback: str
+
+    def encode(self) -> bytes:
+        """The canonical bytes that the digest is taken over."""
+        return canonical(self)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the canonical bytes."""
+        return sha256(self.encode())
+
+    def node(self, name: str) -> NodePlan:
+        """The part of one node. Raises KeyError."""
+        return next_or_key_error(self.nodes, name)
+
+    def wave_of(self, name: str) -> Wave:
+        """The wave a node is in. Raises KeyError."""
+        for wave in self.waves:
+            if name in wave.nodes:
+                return wave
+        raise KeyError(name)
+
+
+def next_or_key_error(nodes: tuple[NodePlan, ...], name: str) -> NodePlan:
+    """The node plan called `name`. Raises KeyError."""
+    for node in nodes:
+        if node.name == name:
+            return node
+    raise KeyError(name)
+
+
+def decode_plan(text: bytes) -> Plan:
+    """Read a plan document. Raises `Refused` for another schema, a damaged document or one that is not canonical."""
+    try:
+        plain = json.loads(text)
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise Refused(
+            "plan-unreadable", f"cannot read the plan: it is not JSON ({error})",
+            hint="make it again: rollout plan",
+        ) from error
+    schema = plain.get("schema") if isinstance(plain, dict) else None
+    if not isinstance(schema, int) or schema != SCHEMA:
+        newer = isinstance(schema, int) and schema > SCHEMA
+        raise Refused(
+            "plan-schema", f"cannot read the plan: its schema is {schema}, this program reads {SCHEMA}",
+            hint="use the newer program that wrote it" if newer else "make the plan again: rollout plan",
+        )
+    try:
+        plan = from_plain(Plan, plain)
+    except (DecodeError, TypeError) as error:
+        raise Refused(
+            "plan-damaged", f"cannot read the plan: {error}", hint="make it again: rollout plan"
+        ) from error
+    if plan.encode() != text.strip(b"\n"):
+        raise Refused(
+            "plan-edited", "cannot use the plan: its text is not what rollout wrote",
+            hint="a plan is never edited; change the policy and make a new one: rollout plan",
+        )
+    return plan

@@ -1,0 +1,157 @@
+"""The step table: every kind of act on a node, and what is true about it.
+
+Decision: whether a step may be repeated, how it is settled after a crash, what undoes it and whether a pause may rest
+behind it stand in one table, because a step that lacks one of these answers is not finished (code-models.md 4.6).
+Reboot is made repeat-safe by a condition checked on the node itself: it only reboots out of the boot id in the intent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from rollout.domain.node import Method
+
+
+class StepKind(Enum):
+    """The kinds of step, in the order of one node's way."""
+
+    RECHECK = "recheck"
+    BASELINE = "baseline"
+    CORDON = "cordon"
+    DRAIN = "drain"
+    EVACUATE = "evacuate"
+    ASSIGN_MODE = "assign-mode"
+    RESTART_AGENT = "restart-agent"
+    REBOOT = "reboot"
+    CLEAR_STRAGGLERS = "clear-stragglers"
+    CONFIRM_MODE = "confirm-mode"
+    RELEASE = "release"
+    VERIFY = "verify"
+    SOAK = "soak"
+    UNCORDON = "uncordon"
+
+
+class Track(Enum):
+    """Which of a node's ways a step belongs to."""
+
+    FORWARD = "forward"
+    RETURN = "return"
+    """Undo before the node was armed: take back fence and label, the agent was never restarted."""
+    BACK = "back"
+    """Restore the source mode after the node was armed."""
+
+
+class Performer(Enum):
+    """The port that has the effect."""
+
+    CLUSTER = "cluster"
+    HOSTS = "hosts"
+    OBSERVER = "observer"
+    CLOCK = "clock"
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpec:
+    """What is true about one kind of step."""
+
+    kind: StepKind
+    does: str
+    done_when: str
+    performer: Performer
+    undo: StepKind | None
+    settled_by: str
+    rest_after: bool
+    """A pause may leave the node here: not armed, no DaemonSet pod kept away."""
+    armed: bool
+    """While and after this step any agent restart flips the node, until confirm-mode."""
+    deadline_s: int
+    """Default deadline in seconds. Generous: slow is inconclusive, and only a deadline makes it a failure."""
+
+
+_ROWS = (
+    StepSpec(
+        StepKind.RECHECK, "compare this node's facts with the plan", "nothing that matters moved",
+        Performer.CLUSTER, None, "reading again", True, False, 60,
+    ),
+    StepSpec(
+        StepKind.BASELINE, "observe links and agent before any change", "observations stored",
+        Performer.OBSERVER, None, "observing again", True, False, 300,
+    ),
+    StepSpec(
+        StepKind.CORDON, "mark unschedulable, with our owner mark", "unschedulable and mark read back",
+        Performer.CLUSTER, StepKind.UNCORDON, "unschedulable flag and our annotation", True, False, 60,
+    ),
+    StepSpec(
+        StepKind.DRAIN, "evict pods, respecting disruption budgets", "no evictable pod left, by UID",
+        Performer.CLUSTER, None, "pods left on the node", True, False, 1800,
+    ),
+    StepSpec(
+        StepKind.EVACUATE, "set our NoExecute taint, so that DaemonSet pods on the pod network leave",
+        "no pod-network pod left but those that tolerate everything",
+        Performer.CLUSTER, StepKind.RELEASE, "taint and pods left on the node", False, False, 600,
+    ),
+    StepSpec(
+        StepKind.ASSIGN_MODE, "set or remove our label; our CiliumNodeConfig selects on it", "label read back",
+        Performer.CLUSTER, StepKind.ASSIGN_MODE, "the label", False, True, 60,
+    ),
+    StepSpec(
+        StepKind.RESTART_AGENT, "prove the node empty on the node, then replace the agent's pod",
+        "a new agent pod: UID differs from the intent's",
+        Performer.HOSTS, None, "agent pod UID against the intent's", False, True, 600,
+    ),
+    StepSpec(
+        StepKind.REBOOT, "reboot out of the boot id in the intent", "boot id differs and the node is Ready",
+        Performer.HOSTS, None, "boot id against the intent's", False, True, 1800,
+    ),
+    StepSpec(
+        StepKind.CLEAR_STRAGGLERS, "wait for the agent; if it refuses, delete the pods it names while it is down",
+        "agent Ready", Performer.CLUSTER, None, "agent pod's readiness", False, True, 900,
+    ),
+    StepSpec(
+        StepKind.CONFIRM_MODE, "read effective config, operational mode, host routing and link kinds",
+        "all equal the target", Performer.OBSERVER, None, "observing again", False, True, 600,
+    ),
+    StepSpec(
+        StepKind.RELEASE, "remove our taint; DaemonSet pods come back", "they are Ready",
+        Performer.CLUSTER, None, "taint, and readiness of the DaemonSet pods", True, False, 600,
+    ),
+    StepSpec(
+        StepKind.VERIFY, "observe again and judge against the baseline", "verdicts recorded, none failed",
+        Performer.OBSERVER, None, "observing again", True, False, 600,
+    ),
+    StepSpec(
+        StepKind.SOAK, "watch the node while it is still fenced", "deadline in the intent passed, agent still Ready",
+        Performer.CLOCK, None, "the deadline in the intent", True, False, 3600,
+    ),
+    StepSpec(
+        StepKind.UNCORDON, "make schedulable again, only if the cordon is ours", "schedulable and mark gone, read back",
+        Performer.CLUSTER, None, "unschedulable flag and our annotation", True, False, 60,
+    ),
+)
+
+STEPS: Mapping[StepKind, StepSpec] = {row.kind: row for row in _ROWS}
+
+
+def forward_steps(method: Method) -> tuple[StepKind, ...]:
+    """One node's way, by method (design 4)."""
+    change = StepKind.RESTART_AGENT if method is Method.RESTART else StepKind.REBOOT
+    return (
+        StepKind.RECHECK, StepKind.BASELINE, StepKind.CORDON, StepKind.DRAIN, StepKind.EVACUATE,
+        StepKind.ASSIGN_MODE, change, StepKind.CLEAR_STRAGGLERS, StepKind.CONFIRM_MODE,
+        StepKind.RELEASE, StepKind.VERIFY, StepKind.SOAK, StepKind.UNCORDON,
+    )
+
+
+RETURN_STEPS: tuple[StepKind, ...] = (StepKind.RELEASE, StepKind.UNCORDON)
+"""Undo of a node that was never armed."""
+
+
+def back_steps(method: Method) -> tuple[StepKind, ...]:
+    """Restore the source mode of a fenced node: drained and evacuated again, since pods may have come back on it."""
+    change = StepKind.RESTART_AGENT if method is Method.RESTART else StepKind.REBOOT
+    return (
+        StepKind.CORDON, StepKind.DRAIN, StepKind.EVACUATE, StepKind.ASSIGN_MODE, change, StepKind.CLEAR_STRAGGLERS,
+        StepKind.CONFIRM_MODE, StepKind.RELEASE, StepKind.VERIFY, StepKind.UNCORDON,
+    )
