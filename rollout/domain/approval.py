@@ -24,7 +24,8 @@ def require_valid(approvals: tuple[Approval, ...], digest: str, now: datetime) -
     own = sorted((a for a in approvals if a.digest == digest), key=lambda a: a.at)
     if not own:
         raise Refused(
-            "not-approved", f"cannot apply plan {digest[:12]}: nobody has approved it",
+            "not-approved",
+            f"cannot apply plan {digest[:12]}: nobody has approved it",
             hint=f"have it reviewed, then: rollout approve {digest[:12]} --by NAME --ticket ID",
         )
     newest = own[-1]

@@ -155,8 +155,17 @@ class Control:
 
 
 Body = (
-    PlanSaved | Approved | RunStarted | RunEnded | Intent | Outcome | Waiting
-    | NodeDecided | RolloutDecided | GateDecided | Control
+    PlanSaved
+    | Approved
+    | RunStarted
+    | RunEnded
+    | Intent
+    | Outcome
+    | Waiting
+    | NodeDecided
+    | RolloutDecided
+    | GateDecided
+    | Control
 )
 
 _TYPES: Mapping[str, type] = {
@@ -213,6 +222,8 @@ class NodeState:
     attempts: Mapping[StepKey, int] = field(default_factory=dict)
     befores: Mapping[StepKey, Mapping[str, Any]] = field(default_factory=dict)
     last: Outcome | None = None
+    judged: bool = True
+    """Whether a decision followed the last outcome."""
     reason: str = ""
     waiting: Waiting | None = None
     since: datetime | None = None
@@ -247,10 +258,35 @@ class RolloutState:
     started: datetime | None = None
     ended: datetime | None = None
     used: bool = False
+    accepted: frozenset[str] = frozenset()
+    """Failed nodes that a person has accepted by resuming; they no longer count against the budget."""
 
     def node(self, name: str) -> NodeState:
         """A node's state; a node no entry speaks of is pending."""
         return self.nodes.get(name) or NodeState(name)
+
+
+_FAILED_PHASES = frozenset(
+    {
+        NodePhase.QUARANTINED,
+        NodePhase.LOST,
+        NodePhase.RETURNING,
+        NodePhase.RETURNED,
+        NodePhase.ROLLING_BACK,
+        NodePhase.ROLLED_BACK,
+    }
+)
+
+
+def failed_nodes(state: RolloutState) -> frozenset[str]:
+    """Nodes that count against the failure budget, those a person has accepted excluded."""
+    failed = {
+        n.name
+        for n in state.nodes.values()
+        if n.phase in _FAILED_PHASES
+        or (n.phase is NodePhase.SKIPPED and n.last is not None and n.last.result is Result.FAILED)
+    }
+    return frozenset(failed) - state.accepted
 
 
 def fold(entries: Iterable[Entry], state: RolloutState | None = None) -> RolloutState:
@@ -297,6 +333,9 @@ def _fold_rollout(state: RolloutState, body: RolloutDecided, at: datetime) -> Ro
     started = state.started or (at if body.event is RolloutEvent.START else None)
     ended = at if phase in (RolloutPhase.COMPLETED, RolloutPhase.ABORTED) else None
     used = state.used or body.event is RolloutEvent.START
+    if body.event is RolloutEvent.RESUME:  # what held is looked at afresh, what failed is accepted
+        gates = {wave: gate for wave, gate in state.gates.items() if gate.decision == "proceed"}
+        state = replace(state, gates=gates, accepted=state.accepted | failed_nodes(state))
     return replace(state, phase=phase, reason=body.reason, started=started, ended=ended, used=used)
 
 
@@ -311,19 +350,44 @@ def _fold_node(node: NodeState, body: Intent | Outcome | Waiting | NodeDecided, 
     if isinstance(body, Waiting):
         return replace(node, waiting=body)
     phase = advance_node(node.phase, body.event)
+    if body.event is NodeEvent.CONTINUE:
+        node = replace(node, done=_done_to_keep(node))
     started = node.started or (at if body.event is NodeEvent.START else None)
     return replace(
-        node, phase=phase, track=_TRACK_OF.get(phase, node.track), reason=body.reason, since=at, waiting=None,
-        started=started, ended=at if body.event is NodeEvent.FINISH else None,
+        node,
+        phase=phase,
+        track=_TRACK_OF.get(phase, node.track),
+        reason=body.reason,
+        since=at,
+        waiting=None,
+        judged=True,
+        started=started,
+        ended=at if body.event is NodeEvent.FINISH else None,
     )
+
+
+def _done_to_keep(node: NodeState) -> tuple[StepKey, ...]:
+    """What stays done when a person lets a node go on: pods may have come back on it, so it is emptied again.
+
+    Behind the agent's restart nothing is forgotten: the node is in its new mode already.
+    """
+    if any(step in (StepKind.RESTART_AGENT, StepKind.REBOOT) for _, step in node.done):
+        return node.done
+    emptying = (StepKind.DRAIN, StepKind.EVACUATE, StepKind.ASSIGN_MODE)
+    return tuple(key for key in node.done if key[1] not in emptying)
 
 
 def _fold_intent(node: NodeState, body: Intent, at: datetime) -> NodeState:
     key = (body.track, body.step)
     first = node.befores.get(key, body.before)
     return replace(
-        node, intent=replace(body, before=first), befores={**node.befores, key: first},
-        attempts={**node.attempts, key: body.attempt}, since=at, intent_at=at, waiting=None,
+        node,
+        intent=replace(body, before=first),
+        befores={**node.befores, key: first},
+        attempts={**node.attempts, key: body.attempt},
+        since=at,
+        intent_at=at,
+        waiting=None,
     )
 
 
@@ -332,4 +396,6 @@ def _fold_outcome(node: NodeState, body: Outcome, at: datetime) -> NodeState:
     done = (*node.done, key) if body.result is Result.DONE and key not in node.done else node.done
     spent = int((at - node.intent_at).total_seconds() * 1000) if node.intent_at else 0
     times = {**node.times_ms, key: node.times_ms.get(key, 0) + spent}
-    return replace(node, intent=None, last=body, done=done, since=at, waiting=None, times_ms=times, intent_at=None)
+    return replace(
+        node, intent=None, last=body, judged=False, done=done, since=at, waiting=None, times_ms=times, intent_at=None
+    )

@@ -107,7 +107,12 @@ NODE_TABLE: Mapping[NodePhase, Mapping[NodeEvent, NodePhase]] = {
         NodeEvent.QUARANTINE: NodePhase.QUARANTINED,
         NodeEvent.LOSE: NodePhase.LOST,
     },
-    NodePhase.QUARANTINED: {NodeEvent.CONTINUE: NodePhase.RUNNING, NodeEvent.LOSE: NodePhase.LOST},
+    NodePhase.QUARANTINED: {
+        NodeEvent.CONTINUE: NodePhase.RUNNING,
+        NodeEvent.GIVE_BACK: NodePhase.RETURNING,
+        NodeEvent.ROLL_BACK: NodePhase.ROLLING_BACK,
+        NodeEvent.LOSE: NodePhase.LOST,
+    },
     NodePhase.DONE: {},
     NodePhase.RETURNED: {},
     NodePhase.ROLLED_BACK: {},

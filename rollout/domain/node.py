@@ -238,3 +238,5 @@ class OwnerMark:
     plan: str
     """First 12 characters of the plan's digest."""
     prior_unschedulable: bool = False
+    supersedes: str = ""
+    """Another rollout whose mark on a node may be replaced by ours: the one a rollback takes back."""

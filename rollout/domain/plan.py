@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from rollout.domain.codec import DecodeError, canonical, from_plain, sha256
 from rollout.domain.errors import Refused
@@ -146,7 +147,7 @@ class Hook:
     empty: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: what is derived is kept, since it is asked for in every decision
 class Plan:
     """The whole contract. Equal inventory, policy and serial give equal bytes."""
 
@@ -155,7 +156,9 @@ class Plan:
     """How many rollouts this state file had started on this cluster, plus one: a used plan never comes back."""
     program: str
     purpose: str
-    """rollout, or rollback of which plan."""
+    """rollout, or rollback of which rollout."""
+    supersedes: str
+    """Id of the rollout this one takes back; its marks on nodes may be replaced by ours. Empty otherwise."""
     policy: Policy
     cluster: ClusterFacts
     inventory_digest: str
@@ -173,29 +176,26 @@ class Plan:
         """The canonical bytes that the digest is taken over."""
         return canonical(self)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 over the canonical bytes."""
         return sha256(self.encode())
 
+    @cached_property
+    def _by_name(self) -> Mapping[str, NodePlan]:
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def _waves_by_node(self) -> Mapping[str, Wave]:
+        return {name: wave for wave in self.waves for name in wave.nodes}
+
     def node(self, name: str) -> NodePlan:
         """The part of one node. Raises KeyError."""
-        return next_or_key_error(self.nodes, name)
+        return self._by_name[name]
 
     def wave_of(self, name: str) -> Wave:
         """The wave a node is in. Raises KeyError."""
-        for wave in self.waves:
-            if name in wave.nodes:
-                return wave
-        raise KeyError(name)
-
-
-def next_or_key_error(nodes: tuple[NodePlan, ...], name: str) -> NodePlan:
-    """The node plan called `name`. Raises KeyError."""
-    for node in nodes:
-        if node.name == name:
-            return node
-    raise KeyError(name)
+        return self._waves_by_node[name]
 
 
 def decode_plan(text: bytes) -> Plan:
@@ -204,25 +204,26 @@ def decode_plan(text: bytes) -> Plan:
         plain = json.loads(text)
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise Refused(
-            "plan-unreadable", f"cannot read the plan: it is not JSON ({error})",
+            "plan-unreadable",
+            f"cannot read the plan: it is not JSON ({error})",
             hint="make it again: rollout plan",
         ) from error
     schema = plain.get("schema") if isinstance(plain, dict) else None
     if not isinstance(schema, int) or schema != SCHEMA:
         newer = isinstance(schema, int) and schema > SCHEMA
         raise Refused(
-            "plan-schema", f"cannot read the plan: its schema is {schema}, this program reads {SCHEMA}",
+            "plan-schema",
+            f"cannot read the plan: its schema is {schema}, this program reads {SCHEMA}",
             hint="use the newer program that wrote it" if newer else "make the plan again: rollout plan",
         )
     try:
         plan = from_plain(Plan, plain)
     except (DecodeError, TypeError) as error:
-        raise Refused(
-            "plan-damaged", f"cannot read the plan: {error}", hint="make it again: rollout plan"
-        ) from error
+        raise Refused("plan-damaged", f"cannot read the plan: {error}", hint="make it again: rollout plan") from error
     if plan.encode() != text.strip(b"\n"):
         raise Refused(
-            "plan-edited", "cannot use the plan: its text is not what rollout wrote",
+            "plan-edited",
+            "cannot use the plan: its text is not what rollout wrote",
             hint="a plan is never edited; change the policy and make a new one: rollout plan",
         )
     return plan

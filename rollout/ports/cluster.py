@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Protocol
 
 from rollout.domain.inventory import AgentInstall, ClusterIdentity, ClusterSnapshot, NodeConfig
-from rollout.domain.node import Node, OwnerMark, Pod, PodRef
+from rollout.domain.node import Node, OwnerMark, Pod, PodDisruptionBudget, PodRef
 from rollout.domain.plan import PlannedNodeConfig
 
 
@@ -78,6 +78,10 @@ class Cluster(Protocol):
         """All CiliumNodeConfigs in the agent's namespace, ours included."""
         ...
 
+    def budgets(self) -> tuple[PodDisruptionBudget, ...]:
+        """All PodDisruptionBudgets, a fresh read."""
+        ...
+
     def read_node(self, name: str) -> Node:
         """A fresh read, not the cache. Raises `NotFound`."""
         ...
@@ -88,6 +92,10 @@ class Cluster(Protocol):
 
     def wait_change(self, node: str, version: int, timeout_s: float) -> NodeView:
         """Block until the view of `node` is newer than `version`, or `timeout_s` passed; the newest view either way."""
+        ...
+
+    def out_of_service(self) -> frozenset[str]:
+        """Names of nodes that are unschedulable or not Ready, from the watch cache, whoever's doing it is."""
         ...
 
     def cordon(self, node: str, mark: OwnerMark) -> Node:

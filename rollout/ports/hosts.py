@@ -63,7 +63,12 @@ class Hosts(Protocol):
         ...
 
     def read(
-        self, playbook: str, hosts: tuple[Host, ...], variables: Mapping[str, Any], *, wall_s: int,
+        self,
+        playbook: str,
+        hosts: tuple[Host, ...],
+        variables: Mapping[str, Any],
+        *,
+        wall_s: int,
         cancel: Event | None = None,
     ) -> Mapping[str, HostRun]:
         """Run a read-only playbook over many hosts as one batch, 25 forks. Every host has an answer."""

@@ -42,7 +42,7 @@ def _quote(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict | list):
-        return f'"{type(value).__name__ == "dict" and "object" or "array"}"'
+        return f'"{(type(value).__name__ == "dict" and "object") or "array"}"'
     return "null" if value is None else str(value)
 
 

@@ -34,9 +34,11 @@ def schema_causes(schema: Obj, value: Any, path: str) -> list[Cause]:
     if value is None:
         if schema.get("nullable") or not schema.get("type"):
             return []
-        return [type_invalid(path, value, f"{path} in body must be of type {schema['type']}: \"null\"")]
+        return [type_invalid(path, value, f'{path} in body must be of type {schema["type"]}: "null"')]
     if schema.get("x-kubernetes-int-or-string"):
-        return [] if isinstance(value, int | str) else [type_invalid(path, value, f"{path} in body must be int or string")]
+        return (
+            [] if isinstance(value, int | str) else [type_invalid(path, value, f"{path} in body must be int or string")]
+        )
     expected = schema.get("type")
     if expected and not _is_type(value, expected):
         text = f'{path} in body must be of type {expected}: "{_type_name(value)}"'
@@ -58,12 +60,18 @@ def _scalar_causes(schema: Obj, value: Any, path: str) -> list[Cause]:
         if schema.get("pattern") and not re.search(schema["pattern"], value):
             causes.append(invalid_value(path, value, f"{path} in body should match '{schema['pattern']}'"))
         if len(value) > schema.get("maxLength", len(value)):
-            causes.append(Cause("FieldValueTooLong", path, f"Too long: may not be more than {schema['maxLength']} bytes"))
+            causes.append(
+                Cause("FieldValueTooLong", path, f"Too long: may not be more than {schema['maxLength']} bytes")
+            )
     if isinstance(value, int | float) and not isinstance(value, bool):
         if value < schema.get("minimum", value):
-            causes.append(invalid_value(path, value, f"{path} in body should be greater than or equal to {schema['minimum']}"))
+            causes.append(
+                invalid_value(path, value, f"{path} in body should be greater than or equal to {schema['minimum']}")
+            )
         if value > schema.get("maximum", value):
-            causes.append(invalid_value(path, value, f"{path} in body should be less than or equal to {schema['maximum']}"))
+            causes.append(
+                invalid_value(path, value, f"{path} in body should be less than or equal to {schema['maximum']}")
+            )
     return causes
 
 

@@ -1,4 +1,4 @@
-"""Versioned objects in memory, with a bounded history of changes: what etcd and the watch cache are to a real server."""
+"""Versioned objects in memory, with a bounded history of changes: what etcd and its cache are to a real server."""
 
 from collections import deque
 from collections.abc import Callable

@@ -38,7 +38,7 @@ def _toleration_causes(tolerations: list[Obj], path: str) -> list[Cause]:
     for index, toleration in enumerate(tolerations):
         where = f"{path}.tolerations[{index}]"
         if not toleration.get("key") and toleration.get("operator") != "Exists":
-            detail = "operator must be Exists when `key` is empty, which means \"match all values and all keys\""
+            detail = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
             causes.append(invalid_value(f"{where}.operator", toleration.get("operator", ""), detail))
         if toleration.get("tolerationSeconds") is not None and toleration.get("effect") != "NoExecute":
             detail = "effect must be 'NoExecute' when `tolerationSeconds` is set"
@@ -51,8 +51,9 @@ def _pod_causes(pod: Obj, old: Obj | None) -> list[Cause]:
     if old is not None and not causes and _frozen_pod_spec(pod) != _frozen_pod_spec(old):
         detail = (
             "pod updates may not change fields other than `spec.containers[*].image`,"
-            "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing "
-            "tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
+            "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to "
+            "existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously "
+            "negative)"
         )
         causes.append(forbidden_field("spec", detail))
     return causes
@@ -74,16 +75,20 @@ def _node_causes(node: Obj, old: Obj | None) -> list[Cause]:
         where = f"spec.taints[{index}]"
         key, effect = taint.get("key") or "", taint.get("effect") or ""
         causes += [invalid_value(f"{where}.key", key, fault) for fault in qualified_name_faults(key)]
-        causes += [invalid_value(f"{where}.value", taint["value"], f) for f in label_value_faults(taint.get("value") or "")]
+        causes += [
+            invalid_value(f"{where}.value", taint["value"], f) for f in label_value_faults(taint.get("value") or "")
+        ]
         if not effect:
             causes.append(required(f"{where}.effect"))
         elif effect not in _TAINT_EFFECTS:
             causes.append(not_supported(f"{where}.effect", effect, _TAINT_EFFECTS))
         if (key, effect) in seen:
-            causes.append(Cause("FieldValueDuplicate", where, "Duplicate value: taints must be unique by key and effect pair"))
+            causes.append(
+                Cause("FieldValueDuplicate", where, "Duplicate value: taints must be unique by key and effect pair")
+            )
         seen.add((key, effect))
     if old is not None and old["spec"].get("podCIDR") and node["spec"].get("podCIDR") != old["spec"]["podCIDR"]:
-        causes.append(forbidden_field("spec.podCIDRs", "node updates may not change podCIDR except from \"\" to valid"))
+        causes.append(forbidden_field("spec.podCIDRs", 'node updates may not change podCIDR except from "" to valid'))
     return causes
 
 
@@ -117,7 +122,7 @@ def _workload_causes(obj: Obj, old: Obj | None) -> list[Cause]:
     return causes
 
 
-def _pdb_causes(obj: Obj, old: Obj | None) -> list[Cause]:
+def _pdb_causes(obj: Obj, _old: Obj | None) -> list[Cause]:
     spec = obj["spec"]
     causes = _selector_causes(spec.get("selector"), "spec.selector")
     if spec.get("minAvailable") is not None and spec.get("maxUnavailable") is not None:
@@ -133,7 +138,9 @@ def _pdb_causes(obj: Obj, old: Obj | None) -> list[Cause]:
 def _amount_causes(value: Any, path: str) -> list[Cause]:
     if isinstance(value, str):
         if not (value.endswith("%") and value[:-1].isdigit()):
-            return [invalid_value(path, value, "a valid percent string must be a numeric string followed by an ending '%'")]
+            return [
+                invalid_value(path, value, "a valid percent string must be a numeric string followed by an ending '%'")
+            ]
         if int(value[:-1]) > 100:
             return [invalid_value(path, value, "must not be greater than 100%")]
     elif isinstance(value, int) and value < 0:
@@ -141,7 +148,7 @@ def _amount_causes(value: Any, path: str) -> list[Cause]:
     return []
 
 
-def _lease_causes(obj: Obj, old: Obj | None) -> list[Cause]:
+def _lease_causes(obj: Obj, _old: Obj | None) -> list[Cause]:
     seconds = obj["spec"].get("leaseDurationSeconds")
     if seconds is not None and seconds <= 0:
         return [invalid_value("spec.leaseDurationSeconds", seconds, "must be greater than 0")]

@@ -29,7 +29,8 @@ class PrivateApt:
         self.settings_file.write_text(settings)
         # The host's own apt.conf is left out: its hooks are about the host. What matters of it is in `settings`.
         (self.folder / "apt.conf").write_text(f'Dir::Etc::parts "/dev/null";\nDir::Etc::main "/dev/null";\n{settings}')
-        self._apt("apt-get", "update")
+        # By default apt only warns of a mirror that it cannot reach.
+        self._apt("apt-get", "-o", "APT::Update::Error-Mode=any", "update")
 
     @property
     def settings_file(self) -> Path:
@@ -47,7 +48,9 @@ class PrivateApt:
         self._apt("apt-get", "download", package, folder=folder)
         found = list(folder.glob("*.deb"))
         if len(found) != 1:
-            raise ImageError(f"cannot build the lab image: step apt: downloading {package} left {len(found)} files in {folder}")
+            raise ImageError(
+                f"cannot build the lab image: step apt: downloading {package} left {len(found)} files in {folder}"
+            )
         target.mkdir(parents=True, exist_ok=True)
         self.steps.run("apt", ["dpkg-deb", "-x", found[0], target], advice=ADVICE)
 
@@ -65,5 +68,9 @@ class PrivateApt:
         }
         flags = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
         return self.steps.run(
-            "apt", [program, *flags, *words], advice=ADVICE, folder=folder, settings={"APT_CONFIG": str(self.folder / "apt.conf")}
+            "apt",
+            [program, *flags, *words],
+            advice=ADVICE,
+            folder=folder,
+            settings={"APT_CONFIG": str(self.folder / "apt.conf")},
         )

@@ -1,8 +1,9 @@
 """Kernel headers for BCC without a kernel: the exported (uapi) headers and a few stand-ins.
 
-BCC compiles against $BCC_KERNEL_SOURCE, laid out like a kernel tree. A probe that uses only tracepoint arguments, packets
-and helpers needs no kernel-internal header; without them it compiles in a third of the time, on any kernel version.
-Decision: 7 MB of stand-ins instead of linux-headers (50 MB, one exact version). The price: `#include <net/sock.h>` fails.
+BCC compiles against $BCC_KERNEL_SOURCE, laid out like a kernel tree. A probe that uses only tracepoint arguments,
+packets and helpers needs no kernel-internal header; without them it compiles in a third of the time, on any kernel.
+Decision: 7 MB of stand-ins instead of linux-headers (50 MB, one exact version). The price: kernel-internal headers such
+as net/sock.h cannot be included.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ BPF_GUARD = re.compile(r"\b(?:_UAPI)?__LINUX_BPF_H__\b")
 WANTED = ("asm-generic", "linux")
 
 TYPES = """\
-#ifndef _LINUX_TYPES_H
-#define _LINUX_TYPES_H
+#ifndef STAND_IN_LINUX_TYPES_H
+#define STAND_IN_LINUX_TYPES_H
 #include <uapi/linux/types.h>
 #include <linux/stddef.h>
 typedef __u8 u8;
@@ -64,8 +65,8 @@ struct list_head { struct list_head *next, *prev; };
 """
 
 STDDEF = """\
-#ifndef _LINUX_STDDEF_H
-#define _LINUX_STDDEF_H
+#ifndef STAND_IN_LINUX_STDDEF_H
+#define STAND_IN_LINUX_STDDEF_H
 #include <uapi/linux/stddef.h>
 #undef NULL
 #define NULL ((void *)0)
@@ -76,8 +77,8 @@ STDDEF = """\
 
 # The kernel's names of the registers (di), which BCC's macros use; the exported header has the debugger's (rdi).
 PTRACE = """\
-#ifndef _ASM_X86_PTRACE_H
-#define _ASM_X86_PTRACE_H
+#ifndef STAND_IN_ASM_X86_PTRACE_H
+#define STAND_IN_ASM_X86_PTRACE_H
 struct pt_regs {
 	unsigned long r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs, flags, sp, ss;
 };
@@ -85,8 +86,8 @@ struct pt_regs {
 """
 
 COMPILER = """\
-#ifndef _LINUX_COMPILER_H
-#define _LINUX_COMPILER_H
+#ifndef STAND_IN_LINUX_COMPILER_H
+#define STAND_IN_LINUX_COMPILER_H
 #define __user
 #define __kernel
 #define __force
@@ -121,8 +122,8 @@ KCONFIG = """\
 """
 
 PAGE = """\
-#ifndef _ASM_X86_PAGE_H
-#define _ASM_X86_PAGE_H
+#ifndef STAND_IN_ASM_X86_PAGE_H
+#define STAND_IN_ASM_X86_PAGE_H
 #define PAGE_SHIFT 12
 #define PAGE_SIZE (1UL << PAGE_SHIFT)
 #endif
@@ -134,8 +135,8 @@ VERSION = """\
 """
 
 BYTEORDER = """\
-#ifndef _ASM_X86_BYTEORDER_H
-#define _ASM_X86_BYTEORDER_H
+#ifndef STAND_IN_ASM_X86_BYTEORDER_H
+#define STAND_IN_ASM_X86_BYTEORDER_H
 #include <linux/byteorder/little_endian.h>
 #ifndef htons
 #define htons(x) __builtin_bswap16(x)
@@ -174,7 +175,7 @@ def build_headers(package: Path, target: Path) -> None:
     exported = package / "usr/include"
     machine = exported / "x86_64-linux-gnu/asm"
     if not machine.is_dir() or not (exported / "linux/bpf.h").is_file():
-        raise ImageError(f"cannot build the lab image: step headers: {package} does not look like linux-libc-dev for amd64")
+        raise ImageError(f"cannot build the lab image: step headers: {package} is no linux-libc-dev for amd64")
     for name in WANTED:
         shutil.copytree(exported / name, target / "include/uapi" / name)
     # A link to a folder of another package in some releases, hence the copy of what it points to.

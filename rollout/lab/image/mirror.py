@@ -1,6 +1,6 @@
 """Where this machine gets its Debian packages: read from its own apt configuration, never assumed.
 
-Both forms of apt's source lists are understood: one-line (`deb [options] URI suite component`) and deb822 (`*.sources`).
+Both forms of apt's source lists are understood: one-line (`deb [options] URI suite component`) and deb822.
 """
 
 from __future__ import annotations

@@ -66,10 +66,19 @@ class Steps:
         environment = {**os.environ, "PATH": SYSTEM_PATH, "LC_ALL": "C.UTF-8", **(settings or {})}
         try:
             done = subprocess.run(
-                words, cwd=folder, env=environment, input=stdin, capture_output=True, text=True, check=False, errors="replace"
+                words,
+                cwd=folder,
+                env=environment,
+                input=stdin,
+                capture_output=True,
+                text=True,
+                check=False,
+                errors="replace",
             )
         except OSError as cause:
-            raise ImageError(f"cannot build the lab image: step {name}: cannot start {words[0]}: {cause}; {advice}") from cause
+            raise ImageError(
+                f"cannot build the lab image: step {name}: cannot start {words[0]}: {cause}; {advice}"
+            ) from cause
         with log.open("a") as output:
             output.write(f"$ {' '.join(words)}\n{done.stdout}{done.stderr}[status {done.returncode}]\n")
         if done.returncode:

@@ -1,12 +1,12 @@
-#!/usr/bin/python3
 """Makes a lab guest the node that its seed describes: `lab-node configure|boot|stop|status`.
 
-Runs inside the guest with its own Python; installed as /usr/local/sbin/lab-node. The seed is the second disk (/dev/vdb):
-a plain tar, extracted at /, holding etc/lab/node.json and opt/lab/node.py. `configure` may be repeated: it takes the node
-down and builds it up again. `boot` is `configure` for a cold start: it does nothing when there is no seed.
+Runs inside the guest with its own Python, without site-packages; /usr/local/sbin/lab-node starts it. The seed is the
+second disk (/dev/vdb): a plain tar, extracted at /, holding etc/lab/node.json and opt/lab/node.py.
+`configure` may be repeated: it takes the node down and builds it up again. `boot` is `configure` for a cold start: it
+does nothing when there is no seed.
 
-node.json: name, index, address ("192.168.77.11/24"), mac, pod_cidr; optional: gateway, routes ([{"to": CIDR, "via": IP}]),
-hosts ({name: IP}).
+node.json: name, address ("192.168.77.11/24"), mac; optional: gateway, routes ([{"to": CIDR, "via": IP}]),
+hosts ({name: IP}). Other fields are for node.py.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def read_node() -> dict[str, Any]:
     try:
         node: dict[str, Any] = json.loads(NODE_FILE.read_text())
     except (OSError, ValueError) as cause:
-        raise NodeFault(f"cannot read {NODE_FILE} from the seed: {cause}; the seed must hold etc/lab/node.json") from cause
+        raise NodeFault(f"cannot read {NODE_FILE}: {cause}; the seed must hold etc/lab/node.json") from cause
     missing = {"name", "address", "mac"} - node.keys()
     if missing:
         raise NodeFault(f"cannot configure the node: {NODE_FILE} lacks {', '.join(sorted(missing))}")
@@ -96,7 +96,7 @@ def mix_entropy(extra: bytes) -> None:
         with source.open("rb", buffering=0) as device:
             fresh += device.read(32)
     request = struct.pack("ii", 8 * min(len(fresh), 64), len(fresh)) + fresh
-    with open("/dev/urandom", "wb", buffering=0) as pool:
+    with Path("/dev/urandom").open("wb", buffering=0) as pool:
         fcntl.ioctl(pool, RNDADDENTROPY, request)
         fcntl.ioctl(pool, RNDRESEEDCRNG)
 
@@ -173,10 +173,22 @@ def stop(patience_s: float = 5.0) -> None:
     SUPERVISOR_PID.unlink(missing_ok=True)
 
 
-def configure(wall_clock_s: float | None, entropy: bytes) -> None:
+def ask_host() -> bytes:
+    """Ask the host, at the other end of stdin and stdout, for the time and randomness; set the one, return the other.
+
+    Asked for rather than passed as arguments: logging in takes long enough under emulation to make the time wrong.
+    """
+    sys.stdout.write("lab-node: time and randomness?\n")
+    sys.stdout.flush()
+    answer = sys.stdin.readline().split()
+    if len(answer) != 2:
+        raise NodeFault(f"cannot set the clock: the host answered {answer}, not `SECONDS HEX`")
+    time.clock_settime(time.CLOCK_REALTIME, float(answer[0]))
+    return bytes.fromhex(answer[1])
+
+
+def configure(entropy: bytes = b"") -> None:
     """Make this guest the node of its seed. Raises NodeFault."""
-    if wall_clock_s is not None:
-        time.clock_settime(time.CLOCK_REALTIME, wall_clock_s)
     mix_entropy(entropy)
     stop()
     if not seed_present():
@@ -192,15 +204,16 @@ def configure(wall_clock_s: float | None, entropy: bytes) -> None:
 def status() -> int:
     """Print the state as JSON; 0 if the node is configured, 1 if not."""
     configured = CONFIGURED_FILE.exists()
-    print(json.dumps({"configured": configured, "service": service_group() is not None, "name": socket.gethostname()}))
+    running = service_group() is not None
+    state = {"configured": configured, "service": running, "name": socket.gethostname()}
+    sys.stdout.write(json.dumps(state) + "\n")
     return 0 if configured else 1
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="lab-node", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("act", choices=("configure", "boot", "stop", "status"))
-    parser.add_argument("--wall-clock", type=float, help="seconds since 1970 to set the clock to")
-    parser.add_argument("--entropy", type=bytes.fromhex, default=b"", help="randomness from the host, in hexadecimal")
+    parser.add_argument("--ask-host", action="store_true", help="first ask on stdout for `SECONDS HEX`")
     return parser.parse_args(arguments)
 
 
@@ -213,9 +226,9 @@ def main(arguments: list[str]) -> int:
         if asked.act == "stop":
             stop()
         elif asked.act == "configure" or seed_present():
-            configure(asked.wall_clock, asked.entropy)
+            configure(ask_host() if asked.ask_host else b"")
     except (NodeFault, OSError) as fault:
-        print(f"lab-node: {fault}", file=sys.stderr)
+        sys.stderr.write(f"lab-node: {fault}\n")
         return 1
     return 0
 

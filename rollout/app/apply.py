@@ -1,0 +1,127 @@
+"""Apply an approved plan: take the lease, then rounds of decide, record, act, until nothing moves any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rollout.app.journal import load, load_plan
+from rollout.app.lease import LeaseKeeper
+from rollout.app.rounds import Rounds
+from rollout.app.world import World
+from rollout.domain.approval import Approval, require_valid
+from rollout.domain.codec import sha256
+from rollout.domain.errors import NotFound, Refused
+from rollout.domain.journal import Approved, Body, NodeDecided, RolloutDecided, RolloutState, RunEnded, RunStarted
+from rollout.domain.lifecycle import NodeEvent, NodePhase, RolloutEvent, RolloutPhase
+from rollout.domain.plan import Plan, decode_plan
+from rollout.domain.step import Track
+from rollout.ports.store import RolloutRecord
+
+
+def reference_of_document(world: World, document: bytes) -> str:
+    """The id of the saved plan whose text `document` is. Raises `Refused` when no saved plan has this very text."""
+    text = document.strip(b"\n")
+    digest = sha256(text)
+    try:
+        return world.store.find(digest).id
+    except NotFound:
+        decode_plan(text)  # says it better when it is damaged, edited or of another schema
+    raise Refused(
+        "plan-unknown", f"cannot use this plan: no plan of this text (digest {digest[:12]}) was saved in this state",
+        hint="use the file that rollout plan wrote, with the state it was planned in",
+    )
+
+
+class Application:
+    """One process applying one rollout. `rounds` lets the command line pause or stop it."""
+
+    def __init__(self, world: World, reference: str) -> None:
+        self.world = world
+        self.record, self.state = load(world.store, reference)
+        self.plan = load_plan(world.store, self.record.id)
+        self.rounds = Rounds(world, self.plan, self.record.id)
+
+    def start(self) -> RolloutState:
+        """Apply a plan for the first time. Raises `Refused` for a used, unapproved, foreign or stale one."""
+        if self.state.used:
+            raise Refused(
+                "plan-used", f"cannot apply plan {self.record.id}: it was applied already",
+                hint=f"to go on with it: rollout resume {self.record.id}; for another round: rollout plan",
+            )
+        require_valid(_approvals(self.state), self.record.digest, self.world.clock.now())
+        require_cluster(self.world, self.plan)
+        return self._run((RolloutDecided(RolloutEvent.START, self.world.who.operator),))
+
+    def resume(self, retry: tuple[str, ...] = ()) -> RolloutState:
+        """Go on after a pause, a hold or a dead process. `retry`: quarantined nodes to try again."""
+        if not self.state.used or self.state.phase in (RolloutPhase.COMPLETED, RolloutPhase.ABORTED):
+            raise Refused(
+                "not-resumable", f"cannot resume rollout {self.record.id}: it is {self.state.phase.value}",
+                hint="see: rollout status",
+            )
+        require_cluster(self.world, self.plan)
+        return self._run(resume_bodies(self.state, retry))
+
+    def _run(self, first: tuple[Body, ...]) -> RolloutState:
+        with self.world.store.exclusive(self.record.id), self._lease() as lease:
+            who = self.world.who
+            started = RunStarted(who.operator, who.host, who.pid, lease.fencing)
+            self.rounds.record((started, *first))
+            final = self.rounds.run(lease)
+            self.rounds.record((RunEnded(final.phase.value),))
+            return self.rounds.state
+
+    @contextmanager
+    def _lease(self) -> Iterator[LeaseKeeper]:
+        lease = LeaseKeeper(self.world)
+        lease.take()
+        try:
+            yield lease
+        finally:
+            lease.release()
+
+
+def resume_bodies(state: RolloutState, retry: tuple[str, ...]) -> tuple[Body, ...]:
+    """Decisions a resume makes: the rollout runs, held nodes go on, quarantined ones only when named."""
+    bodies: list[Body] = []
+    if state.phase is RolloutPhase.HELD:
+        bodies.append(RolloutDecided(RolloutEvent.RESUME))
+    for name in retry:
+        if state.node(name).phase is not NodePhase.QUARANTINED:
+            raise Refused(
+                "not-quarantined", f"cannot retry node {name}: it is {state.node(name).phase.value}",
+                hint="only quarantined nodes are tried again; see: rollout status",
+            )
+    for name, node in sorted(state.nodes.items()):
+        if node.phase is NodePhase.HELD or name in retry:
+            bodies.append(NodeDecided(name, _EVENT_OF_TRACK[node.track], "resumed"))
+    return tuple(bodies)
+
+
+_EVENT_OF_TRACK = {
+    Track.FORWARD: NodeEvent.CONTINUE,
+    Track.RETURN: NodeEvent.GIVE_BACK,
+    Track.BACK: NodeEvent.ROLL_BACK,
+}
+
+
+def require_cluster(world: World, plan: Plan) -> None:
+    """Raises `Refused` when the plan is of another cluster."""
+    identity = world.cluster.identity()
+    if identity.uid != plan.cluster.uid:
+        raise Refused(
+            "other-cluster",
+            f"cannot apply the plan here: it is of cluster {plan.cluster.uid}, context {identity.context} is {identity.uid}",
+            hint="choose the context it was planned with: --context",
+        )
+
+
+def _approvals(state: RolloutState) -> tuple[Approval, ...]:
+    found = ((e.at, e.body) for e in state.approvals if isinstance(e.body, Approved))
+    return tuple(Approval(b.digest, b.by, b.ticket, at, b.expires) for at, b in found)
+
+
+def record_of(world: World, reference: str) -> RolloutRecord:
+    """A rollout by id, digest or prefix."""
+    return world.store.find(reference)

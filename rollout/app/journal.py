@@ -1,0 +1,36 @@
+"""Reading journals and plans from the store."""
+
+from __future__ import annotations
+
+from rollout.domain.codec import sha256
+from rollout.domain.errors import Refused
+from rollout.domain.journal import RolloutState, fold
+from rollout.domain.plan import Plan, decode_plan
+from rollout.ports.store import JournalStore, RolloutRecord
+
+
+def load(store: JournalStore, reference: str) -> tuple[RolloutRecord, RolloutState]:
+    """A rollout and its state. Raises `NotFound`, `UsageError` when the reference is ambiguous."""
+    record = store.find(reference)
+    return record, fold(store.read(record.id))
+
+
+def load_plan(store: JournalStore, reference: str) -> Plan:
+    """A saved plan. Raises `Refused` when its bytes are not those its digest was taken over."""
+    record = store.find(reference)
+    document = store.load_plan(record.id)
+    if sha256(document) != record.digest:
+        raise Refused(
+            "plan-damaged", f"cannot use plan {record.id}: its stored text does not match its digest",
+            hint="the state file was edited or damaged: rollout state check",
+        )
+    return decode_plan(document)
+
+
+def latest(store: JournalStore) -> RolloutRecord | None:
+    """The rollout people mean when they name none: the one started last, else the one planned last."""
+    records = store.rollouts()
+    started = [r for r in records if r.started is not None]
+    if started:
+        return max(started, key=lambda r: r.started or r.created)
+    return records[-1] if records else None

@@ -1,0 +1,65 @@
+"""Make a plan and save it; nothing is touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rollout import __version__
+from rollout.app.collect import collect
+from rollout.app.world import World
+from rollout.domain.errors import RolloutError
+from rollout.domain.inventory import Inventory
+from rollout.domain.plan import Finding, Hook, Plan
+from rollout.domain.policy import Policy
+from rollout.planning.lint import lint
+from rollout.planning.planner import PlanRequest, TakesBack, make_plan, select_nodes
+from rollout.planning.preflight import judge_preflight
+from rollout.ports.store import RolloutRecord
+
+
+@dataclass(frozen=True, slots=True)
+class PlanResult:
+    """A saved plan."""
+
+    plan: Plan
+    document: bytes
+    record: RolloutRecord
+
+
+def preflight(world: World, policy: Policy) -> tuple[Finding, ...]:
+    """Judge the catalogue on the nodes the policy speaks of."""
+    inventory = collect(world, policy.nodes)
+    return judge_preflight(inventory, policy, select_nodes(inventory, policy))
+
+
+def plan_rollout(world: World, policy: Policy) -> PlanResult:
+    """Collect, plan, lint, save. Raises `UsageError`, `Refused`, or `RolloutError` for a plan with faults (a bug)."""
+    return save_plan(world, collect(world, policy.nodes), policy)
+
+
+def save_plan(
+    world: World, inventory: Inventory, policy: Policy, takes_back: TakesBack | None = None
+) -> PlanResult:
+    """Plan from an inventory, lint, save."""
+    purpose = f"rollback of {takes_back.rollout}" if takes_back else "rollout"
+    identity = inventory.cluster.identity
+    request = PlanRequest(
+        serial=world.store.serial(identity.uid),
+        program=__version__,
+        purpose=purpose,
+        takes_back=takes_back,
+        hooks=tuple(Hook(name, digest, empty) for name, (digest, empty) in sorted(world.hosts.hooks().items())),
+        playbooks=world.hosts.playbook_digests(),
+    )
+    plan = make_plan(inventory, policy, request)
+    faults = lint(plan)
+    if faults:
+        raise RolloutError(
+            "plan-faulty", f"cannot save the plan: {'; '.join(faults)}",
+            hint="this is a fault of the planner; please report it with the output of: rollout plan --output json",
+        )
+    document = plan.encode()
+    record = world.store.save_plan(
+        document, digest=plan.digest, cluster=identity.uid, purpose=purpose, now=world.clock.now()
+    )
+    return PlanResult(plan, document, record)

@@ -1,0 +1,356 @@
+"""Decision rounds: what workers report and what people ask is folded, decided upon, recorded in one transaction, acted on.
+
+Decision: one thread decides and records, one worker thread per node has effects. Instead of: a lock around shared state,
+because the journal's order is the order of decisions, and concurrent nodes share a commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from queue import Empty, Queue
+from threading import Event, Thread
+from typing import Any
+
+from rollout.app.lease import LeaseKeeper
+from rollout.app.steps.context import StepContext, StepEnd
+from rollout.app.steps.run import already_done, perform, read
+from rollout.app.world import World
+from rollout.checks.gate import NodeHealth, judge_gate
+from rollout.domain.errors import Cancelled, Conflict, Refused, RolloutError
+from rollout.domain.journal import (
+    Body,
+    Control,
+    Entry,
+    GateDecided,
+    Intent,
+    NodeDecided,
+    Outcome,
+    Result,
+    RolloutState,
+    Verb,
+    Waiting,
+    fold,
+)
+from rollout.domain.lifecycle import NodePhase
+from rollout.domain.plan import Plan
+from rollout.domain.step import StepKind, Track
+from rollout.engine.resolver import Action, Begin, Decision, Gate, Settle, Surroundings, decide, rests
+
+POLL_S = 0.5
+"""How often the journal is asked for what other processes appended: a pause is seen within a second."""
+
+_STOP_GRACE_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A worker has read what is there; its intent is to be recorded next."""
+
+    action: Begin | Settle
+    reading: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A worker has ended a step."""
+
+    action: Begin | Settle
+    end: StepEnd
+    settled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A worker says why it is not further."""
+
+    body: Waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """A gate was looked at."""
+
+    body: GateDecided
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """A worker met a bug: the process ends with it."""
+
+    error: BaseException
+
+
+Arrival = Read | Ended | Said | Gated | Crashed
+
+
+class Rounds:
+    """The loop. `request_pause` and `request_stop` may be called from signal handlers and other threads."""
+
+    def __init__(self, world: World, plan: Plan, rollout: str) -> None:
+        self._world, self._plan, self._rollout = world, plan, rollout
+        self.state: RolloutState = fold(world.store.read(rollout))
+        self._arrivals: Queue[Arrival] = Queue()
+        self._busy: set[str] = set()
+        self._gating = False
+        self._cancel = Event()
+        self._pause_by = ""
+        self._lease: LeaseKeeper | None = None
+
+    def request_pause(self, by: str) -> None:
+        """As `rollout pause`: no new node, the running ones stop where they may rest."""
+        self._pause_by = by
+
+    def request_stop(self) -> None:
+        """Stop waiting for anything: what is unsettled then is settled by the next resume."""
+        self._cancel.set()
+
+    def record(self, bodies: Iterable[Body]) -> None:
+        """Make entries durable outside a round."""
+        self._commit(list(bodies), retry=True)
+
+    def run(self, lease: LeaseKeeper) -> RolloutState:
+        """Rounds until nothing moves any more. Raises `Cancelled` when stopped, `Refused` when the lease was lost."""
+        self._lease = lease
+        arrivals: list[Arrival] = []
+        while True:
+            decision = self._round(arrivals)
+            if decision.finished:
+                return self.state
+            arrivals = self._gather(decision)
+            self._check_stop(lease)
+
+    # --- one round ---------------------------------------------------------------------------------------------
+
+    def _round(self, arrivals: list[Arrival]) -> Decision:
+        self._take_over_busy(arrivals)
+        self._sync()
+        while True:
+            bodies, go_on = self._bodies(arrivals)
+            decision = decide(self._plan, self._tentative(bodies), self._surroundings())
+            if self._commit([*bodies, *decision.bodies], retry=False):
+                break
+        for action in go_on:
+            self._in_thread(lambda a=action: self._perform(a))
+        if not self._suspended():
+            for fresh in decision.actions:
+                self._dispatch(fresh)
+        return decision
+
+    def _take_over_busy(self, arrivals: list[Arrival]) -> None:
+        for arrival in arrivals:
+            if isinstance(arrival, Crashed):
+                raise arrival.error
+            if isinstance(arrival, Ended):
+                self._busy.discard(arrival.action.node)
+            if isinstance(arrival, Gated):
+                self._gating = False
+
+    def _bodies(self, arrivals: list[Arrival]) -> tuple[list[Body], list[Begin]]:
+        bodies: list[Body] = []
+        go_on: list[Begin] = []
+        if self._pause_by and self.state.pause is None:
+            bodies.append(Control(Verb.PAUSE, self._pause_by))
+        for arrival in arrivals:
+            if isinstance(arrival, Ended):
+                bodies.append(_outcome(arrival))
+            elif isinstance(arrival, Said | Gated):
+                bodies.append(arrival.body)
+            elif isinstance(arrival, Read):
+                self._take_up(arrival, bodies, go_on)
+        return bodies, go_on
+
+    def _take_up(self, arrival: Read, bodies: list[Body], go_on: list[Begin]) -> None:
+        """Record the intent of a step that was read for, unless a pause or abort came in between."""
+        action = arrival.action
+        state = self._tentative(bodies)
+        held_back = isinstance(action, Begin) and rests(state, state.node(action.node))
+        if held_back or self._suspended():
+            self._busy.discard(action.node)
+            return
+        now = self._world.clock.now()
+        deadline = now + timedelta(seconds=self._deadline_s(action))
+        assert self._lease is not None
+        attempt = action.attempt + (1 if isinstance(action, Settle) else 0)
+        again = Begin(action.node, action.track, action.step, attempt)
+        bodies.append(
+            Intent(action.node, action.track, action.step, attempt, arrival.reading, deadline, self._lease.fencing)
+        )
+        go_on.append(again)
+
+    def _tentative(self, bodies: list[Body]) -> RolloutState:
+        now = self._world.clock.now()
+        return fold((Entry(self.state.seq + n, now, body) for n, body in enumerate(bodies, 1)), self.state)
+
+    def _commit(self, bodies: list[Body], *, retry: bool) -> bool:
+        """Append; False when another process appended meanwhile and the round must be thought through again."""
+        while bodies:
+            try:
+                entries = self._world.store.append(
+                    self._rollout, bodies, now=self._world.clock.now(), expect_seq=self.state.seq
+                )
+            except Conflict:
+                self._sync()
+                if not retry:
+                    return False
+            else:
+                self._learn(entries)
+                return True
+        return True
+
+    def _sync(self) -> None:
+        entries = self._world.store.read(self._rollout, self.state.seq)
+        if entries:
+            self._learn(entries)
+
+    def _learn(self, entries: tuple[Entry, ...]) -> None:
+        self.state = fold(entries, self.state)
+        self._world.reporter.entries(entries, self.state)
+        for entry in entries:
+            if isinstance(entry.body, NodeDecided):
+                body = entry.body
+                message = f"rollout {self._rollout}: {body.event.value}" + (f": {body.reason}" if body.reason else "")
+                self._in_thread(lambda b=body, m=message: self._world.cluster.record_event(b.node, "NetkitRollout", m))
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
+            self._world.clock.now(), frozenset(self._busy), self._gating, self._world.cluster.out_of_service()
+        )
+
+    def _gather(self, decision: Decision) -> list[Arrival]:
+        """What arrived until the next poll is due; several arrivals share one round."""
+        wait = POLL_S
+        if decision.wake_at is not None:
+            wait = min(wait, max(0.01, (decision.wake_at - self._world.clock.now()).total_seconds()))
+        found: list[Arrival] = []
+        try:
+            found.append(self._arrivals.get(timeout=wait))
+            while True:
+                found.append(self._arrivals.get_nowait())
+        except Empty:
+            return found
+
+    # --- stopping ----------------------------------------------------------------------------------------------
+
+    def _suspended(self) -> bool:
+        """Whether no new effect may begin: somebody else may hold the lease."""
+        assert self._lease is not None
+        return self._lease.lost.is_set() or self._lease.stale()
+
+    def _check_stop(self, lease: LeaseKeeper) -> None:
+        if not (self._cancel.is_set() or lease.lost.is_set()):
+            return
+        self._cancel.set()
+        self._drain_workers()
+        if lease.lost.is_set():
+            raise Refused(
+                "lease-lost", "cannot go on: another process took the cluster's lease", hint="see who: rollout status"
+            )
+        raise Cancelled("stopped", "stopped; what is unsettled is settled by: rollout resume")
+
+    def _drain_workers(self) -> None:
+        """Give workers a moment to end and record how they ended."""
+        deadline = self._world.clock.now() + timedelta(seconds=_STOP_GRACE_S)
+        while self._busy and self._world.clock.now() < deadline:
+            try:
+                arrival = self._arrivals.get(timeout=POLL_S)
+            except Empty:
+                continue
+            if isinstance(arrival, Ended):
+                self._busy.discard(arrival.action.node)
+                self.record([_outcome(arrival)])
+            elif isinstance(arrival, Read):
+                self._busy.discard(arrival.action.node)
+
+    # --- workers -----------------------------------------------------------------------------------------------
+
+    def _dispatch(self, action: Action) -> None:
+        if isinstance(action, Gate):
+            self._gating = True
+            self._in_thread(lambda: self._look_at_gate(action.wave))
+        else:
+            self._busy.add(action.node)
+            self._in_thread(lambda: self._read(action))
+
+    def _in_thread(self, work: Any) -> None:
+        def guarded() -> None:
+            try:
+                work()
+            except BaseException as error:  # noqa: BLE001 - a worker's bug must end the process, not vanish
+                self._arrivals.put(Crashed(error))
+
+        Thread(target=guarded, daemon=True).start()
+
+    def _read(self, action: Begin | Settle) -> None:
+        ctx = self._context(action, fresh=True)
+        reading = read(ctx)
+        if isinstance(reading, StepEnd):
+            self._arrivals.put(Ended(action, reading))
+            return
+        if isinstance(action, Settle):
+            intent = self.state.node(action.node).intent
+            if intent is not None and already_done(ctx, intent.before, reading):
+                end = StepEnd(Result.DONE, reason="found done when the journal was taken up again")
+                self._arrivals.put(Ended(action, end, settled=True))
+                return
+        self._arrivals.put(Read(action, reading))
+
+    def _perform(self, action: Begin) -> None:
+        self._arrivals.put(Ended(action, perform(self._context(action, fresh=False))))
+
+    def _context(self, action: Begin | Settle, *, fresh: bool) -> StepContext:
+        """`fresh`: a reading gets a deadline of its own; the one of an intent may have passed while nobody ran."""
+        state = self.state.node(action.node)
+        now = self._world.clock.now()
+        assert self._lease is not None
+        return StepContext(
+            world=self._world, plan=self._plan, node=self._plan.node(action.node), rollout=self._rollout,
+            track=action.track, step=action.step, attempt=action.attempt, fencing=self._lease.fencing,
+            before=state.befores.get((action.track, action.step), {}),
+            deadline=state.intent.deadline if state.intent and not fresh else now + timedelta(seconds=self._deadline_s(action)),
+            cancel=self._cancel, say=_Sayer(self._arrivals, action.node, action.step),
+        )
+
+    def _deadline_s(self, action: Begin | Settle) -> int:
+        steps = self._plan.node(action.node).track(action.track)
+        seconds = next(s.deadline_s for s in steps if s.kind is action.step)
+        if action.step is StepKind.SOAK and action.track is Track.FORWARD:
+            return seconds + self._plan.policy.soak_fenced_s
+        return seconds
+
+    def _look_at_gate(self, number: int) -> None:
+        wave = self._plan.waves[number]
+        done = [n for n in wave.nodes if self.state.node(n).phase is NodePhase.DONE]
+        decision, reason = judge_gate({name: self._health(name) for name in done})
+        self._arrivals.put(Gated(GateDecided(number, decision.value, reason)))
+
+    def _health(self, name: str) -> NodeHealth:
+        try:
+            view = self._world.cluster.view(name)
+        except RolloutError:
+            return NodeHealth(None, None, None)
+        if view.node is None:
+            return NodeHealth(False, False, False)
+        agents = [p for p in view.pods if p.owner_uid == self._plan.cluster.agent_daemonset_uid and not p.terminating]
+        return NodeHealth(view.node.ready, bool(agents) and agents[-1].ready, not view.node.unschedulable)
+
+
+class _Sayer:
+    """Says why a step is not further, once per reason."""
+
+    def __init__(self, arrivals: Queue[Arrival], node: str, step: StepKind) -> None:
+        self._arrivals, self._node, self._step, self._last = arrivals, node, step, ""
+
+    def __call__(self, reason: str, hint: str) -> None:
+        if reason != self._last:
+            self._last = reason
+            self._arrivals.put(Said(Waiting(self._node, self._step, reason, hint)))
+
+
+def _outcome(arrival: Ended) -> Outcome:
+    action, end = arrival.action, arrival.end
+    return Outcome(
+        action.node, action.track, action.step, action.attempt, end.result, end.code, end.reason, end.hint,
+        end.evidence, arrival.settled,
+    )

@@ -1,0 +1,28 @@
+"""The rule that turns a wave's state into proceed or hold. Three-valued; no data holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rollout.domain.verdict import GateDecision
+
+
+@dataclass(frozen=True, slots=True)
+class NodeHealth:
+    """A finished node, looked at again under load. None: could not be told."""
+
+    ready: bool | None
+    agent_ready: bool | None
+    schedulable: bool | None
+
+
+def judge_gate(nodes: Mapping[str, NodeHealth]) -> tuple[GateDecision, str]:
+    """Proceed only when every finished node of the wave is Ready, schedulable and has a Ready agent."""
+    unknown = sorted(n for n, h in nodes.items() if None in (h.ready, h.agent_ready, h.schedulable))
+    broken = sorted(n for n, h in nodes.items() if h.ready is False or h.agent_ready is False)
+    if broken:
+        return GateDecision.HOLD, f"not well under load: {', '.join(broken)}"
+    if unknown:
+        return GateDecision.HOLD, f"could not be told: {', '.join(unknown)}"
+    return GateDecision.PROCEED, f"{len(nodes)} node(s) well under load" if nodes else "no node of this wave was moved"

@@ -1,0 +1,213 @@
+"""The configuration: its keys, where it is looked for, and what is in force after environment and flags.
+
+Order, the later wins: default, file, environment, flag. There is no key for a secret: SSH logs in by key, the cluster
+by kubeconfig, and a database password belongs in ~/.pgpass or PGPASSWORD.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import platformdirs
+
+from rollout.app.world import Address
+from rollout.cli.typed_yaml import Place, Seconds, YamlReader
+from rollout.domain.codec import to_plain
+from rollout.domain.errors import UsageError
+from rollout.domain.node import DatapathMode
+from rollout.domain.policy import Policy
+
+APP = "netkit-rollout"
+FILE_NAME = "rollout.yaml"
+ENV_CONFIG = "ROLLOUT_CONFIG"
+ENV_STATE = "ROLLOUT_STATE"
+
+
+@dataclass(frozen=True, slots=True)
+class SshConfig:
+    """How nodes are reached."""
+
+    user: str = "root"
+    port: int = 22
+    private_key: Path | None = None
+    known_hosts: Path = field(default_factory=lambda: Path.home() / ".ssh" / "known_hosts")
+    become: bool = True
+    python: str = "/usr/bin/python3"
+    connect_timeout: Seconds = Seconds(15)
+    extra_args: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HooksConfig:
+    """The operator's playbooks around each node."""
+
+    before_node: Path | None = None
+    after_node: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiConfig:
+    """How hard the Kubernetes API may be asked."""
+
+    qps: int = 20
+    burst: int = 40
+    timeout: Seconds = Seconds(30)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that can be configured. Names are the keys of the file."""
+
+    kubeconfig: Path | None = None
+    context: str | None = None
+    agent_namespace: str = "kube-system"
+    state: Place = field(default_factory=lambda: Place(str(state_dir() / "state.db")))
+    run_dir: Path = field(default_factory=lambda: state_dir() / "runs")
+    lease_seconds: Seconds = Seconds(30)
+    observe_timeout: Seconds = Seconds(300)
+    ssh: SshConfig = field(default_factory=SshConfig)
+    hosts: Mapping[str, Address] = field(default_factory=dict)
+    hooks: HooksConfig = field(default_factory=HooksConfig)
+    api: ApiConfig = field(default_factory=ApiConfig)
+    policy: Policy = field(default_factory=lambda: Policy(target=DatapathMode.NETKIT))
+
+
+KEYS: Mapping[str, str] = {
+    "kubeconfig": "the kubeconfig file; without it the client's own rule: $KUBECONFIG, else ~/.kube/config",
+    "context": "the kubeconfig's context; without it its current one",
+    "agent_namespace": "the namespace Cilium is installed in",
+    "state": "the state: a file, or postgresql+psycopg://user@host/database (no password: use ~/.pgpass)",
+    "run_dir": "where Ansible's runs are kept, private and pruned",
+    "lease_seconds": "how long the cluster's lease lasts; it is renewed three times in it",
+    "observe_timeout": "longest time for observing all nodes once",
+    "ssh.user": "the user to log in as",
+    "ssh.port": "the port of the SSH server",
+    "ssh.private_key": "the private key file; without it the SSH agent's keys",
+    "ssh.known_hosts": "the nodes' host keys; they are always checked",
+    "ssh.become": "use sudo (it must not ask for a password)",
+    "ssh.python": "Python on the nodes, 3.9 or newer",
+    "ssh.connect_timeout": "longest time for a connection to come up",
+    "ssh.extra_args": 'more arguments for ssh, e.g. ["-o", "ProxyJump=bastion"]',
+    "hosts": "node name to address[:port], or to {address, port}, where the node's InternalIP is not what to connect to",
+    "hooks.before_node": "your playbook to run before each node; its digest is part of the plan",
+    "hooks.after_node": "your playbook to run after each node",
+    "api.qps": "most requests per second to the Kubernetes API, in the long run",
+    "api.burst": "most requests at once",
+    "api.timeout": "longest time for one request",
+    "policy.target": "the mode to move to: veth, netkit or netkit-l2",
+    "policy.method": "auto, restart or reboot",
+    "policy.nodes": "names to plan; none: every node the selector matches",
+    "policy.selector": "labels a node must have",
+    "policy.max_unavailable": "most nodes out at once, a count or a percentage; foreign outages count",
+    "policy.canary": "nodes in the first wave",
+    "policy.growth": "each wave is at most so many times as large as the one before",
+    "policy.on_failure": "hold or roll-back: what happens to a node that failed after its mode was assigned",
+    "policy.failure_budget": "failed, lost and quarantined nodes tolerated before the rollout holds",
+    "policy.soak_fenced_s": "how long a node is watched before it takes pods again",
+    "policy.soak_loaded_s": "how long a wave is watched under load before the next one begins",
+    "policy.drain.delete_empty_dir": "evict pods with emptyDir volumes; their scratch data ends with them",
+    "policy.drain.evict_unowned": "evict pods that no controller will replace",
+    "policy.drain.retry_s": "seconds between two tries of an eviction that a budget refused",
+    "policy.deadlines_s": "deadlines by step name, where the step table's do not fit",
+    "policy.waivers": "lifted preflight rules: a list of {rule, by, reason, nodes}",
+}
+"""What each key says. The README's reference is made from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The configuration in force. `origins`: by dotted key, where a value that is not the default came from."""
+
+    config: Config
+    origins: Mapping[str, str]
+    file: Path | None
+
+
+def state_dir() -> Path:
+    """Where state lives by default."""
+    return Path(platformdirs.user_state_path(APP))
+
+
+def find_file(flag: Path | None, env: Mapping[str, str]) -> Path | None:
+    """The configuration file: flag, $ROLLOUT_CONFIG, ./rollout.yaml, XDG. A file that was named must exist."""
+    named = flag or (Path(env[ENV_CONFIG]) if env.get(ENV_CONFIG) else None)
+    if named is not None:
+        return named
+    fallbacks = (Path(FILE_NAME), Path(platformdirs.user_config_path(APP)) / FILE_NAME)
+    return next((path for path in fallbacks if path.is_file()), None)
+
+
+def load(flag: Path | None, env: Mapping[str, str], flags: Mapping[str, Any]) -> Loaded:
+    """Read and lay over each other. `flags`: values by dotted key, None where not given. Raises `UsageError`."""
+    file = find_file(flag, env)
+    config, origins = Config(), dict[str, str]()
+    if file is not None:
+        reader = YamlReader(file)
+        config = reader.read(Config, config)
+        origins = reader.origins
+    if env.get(ENV_STATE):
+        config = dataclasses.replace(config, state=place_of(env[ENV_STATE]))
+        origins["state"] = f"${ENV_STATE}"
+    for key, value in flags.items():
+        if value is not None:
+            config = dataclasses.replace(config, **{key: value})
+            origins[key] = f"--{key.replace('_', '-')}"
+    _require_sane(config)
+    return Loaded(config, origins, file)
+
+
+def place_of(text: str) -> Place:
+    """A state given on the command line or in the environment."""
+    return Place(text if "://" in text else str(Path(text).expanduser().absolute()))
+
+
+def _require_sane(config: Config) -> None:
+    for key, value, least in (
+        ("lease_seconds", config.lease_seconds, 6),
+        ("observe_timeout", config.observe_timeout, 1),
+        ("api.qps", config.api.qps, 1),
+        ("api.burst", config.api.burst, 1),
+        ("api.timeout", config.api.timeout, 1),
+        ("ssh.port", config.ssh.port, 1),
+        ("ssh.connect_timeout", config.ssh.connect_timeout, 1),
+    ):
+        if value < least:
+            raise UsageError(
+                "config-wrong", f"cannot use the configuration: {key}: {value} is too small, the least is {least}",
+                hint="where it is set: rollout config show",
+            )
+
+
+def shown(loaded: Loaded) -> tuple[tuple[str, Any, str], ...]:
+    """Every key with the plain value in force and its origin, in the order of `KEYS`."""
+    found = {key: value for key, value in _leaves(loaded.config, "")}
+    return tuple((key, found[key], _origin(loaded.origins, key)) for key in KEYS)
+
+
+def _leaves(record: Any, path: str) -> Iterator[tuple[str, Any]]:
+    for spec in dataclasses.fields(record):
+        where, value = f"{path}{spec.name}", getattr(record, spec.name)
+        if dataclasses.is_dataclass(value):
+            yield from _leaves(value, f"{where}.")
+        elif where == "state":
+            yield where, without_password(str(value))
+        else:
+            yield where, str(value) if isinstance(value, Path) else to_plain(value)
+
+
+def _origin(origins: Mapping[str, str], key: str) -> str:
+    return origins.get(key, "default")
+
+
+def without_password(place: str) -> str:
+    """A state's URL as people may see it."""
+    parts = urlsplit(place)
+    if "://" not in place or parts.password is None:
+        return place
+    return re.sub(r"(://[^:@/]*):[^@]*@", r"\1:***@", place, count=1)

@@ -1,0 +1,1 @@
+"""Files of the guest. `lab_node` is imported here only by its tests."""

@@ -1,0 +1,154 @@
+"""Probe `links`: the host side of every endpoint's link pair, by kernel kind.
+
+Counted: links named `lxc...` and those the agent's endpoint list names (chaining gives them other names). Not counted:
+`cilium_host` and `cilium_net`, which stay a veth pair in every mode, and links of other programs; they are summed up
+under `foreign`. The health endpoint's link is in the list with `health` set.
+
+Decision: pyroute2 decodes where the node has it, our own decoder where it has not (most nodes). Both read the same
+messages from the same socket, so they cannot disagree about what was there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from . import entry, rtnetlink
+
+HEALTH = "lxc_health"
+OWN_PAIR = ("cilium_host", "cilium_net")
+_MODES = {rtnetlink.NETKIT_L2: "netkit/l2", rtnetlink.NETKIT_L3: "netkit/l3"}
+_POLICIES = {0: "forward", 2: "blackhole"}
+_SCRUBS = {0: "none", 1: "default"}
+_ENDPOINT_KINDS = ("veth", "netkit")
+
+Decoder = Callable[[bytes], rtnetlink.Link]
+
+
+def main(request: entry.Document) -> entry.Document:
+    """The probe as a program of its own. Request: `endpoint_links`, names that the agent gave."""
+    return read(request.get("endpoint_links") or ())
+
+
+def read(endpoint_links: Iterable[str] = ()) -> entry.Document:
+    """The document's body."""
+    with rtnetlink.Netlink() as kernel:
+        messages = kernel.raw_links()
+    decode, reader = decoder()
+    body = describe([decode(message) for message in messages], endpoint_links)
+    body.update(reader=reader, boot_id=entry.boot_id(), kernel=entry.kernel_release())
+    return body
+
+
+def describe(found: Iterable[rtnetlink.Link], endpoint_links: Iterable[str] = ()) -> entry.Document:
+    """Split links into those of endpoints, listed, and the others that could be mistaken for them, counted."""
+    named = set(endpoint_links)
+    rows: list[dict[str, Any]] = []
+    foreign: dict[str, int] = {}
+    for link in sorted(found, key=lambda one: one.ifindex):
+        if is_endpoint(link, named):
+            rows.append(row(link))
+        elif link.kind in _ENDPOINT_KINDS:
+            foreign[kind_of(link)] = foreign.get(kind_of(link), 0) + 1
+    return {"links": rows, "foreign": foreign}
+
+
+def is_endpoint(link: rtnetlink.Link, named: Iterable[str] = ()) -> bool:
+    """Whether this is an endpoint's host link. `lxcbr0`, LXC's bridge, only looks like one."""
+    if link.name in OWN_PAIR or link.kind == "bridge":
+        return False
+    return link.name.startswith("lxc") or link.name in named
+
+
+def kind_of(link: rtnetlink.Link) -> str:
+    """Our name for the link's kind."""
+    if link.kind == "veth":
+        return "veth"
+    if link.netkit is not None and link.netkit.mode is not None:
+        return _MODES.get(link.netkit.mode, "other")
+    return "other"
+
+
+def row(link: rtnetlink.Link) -> dict[str, Any]:
+    """One link as the document shows it. Fields that only netkit has are left out for others."""
+    shown: dict[str, Any] = {
+        "name": link.name,
+        "ifindex": link.ifindex,
+        "kind": kind_of(link),
+        "kernel_kind": link.kind,
+        "up": bool(link.flags & rtnetlink.IFF_UP),
+        "operstate": link.operstate,
+        "peer_ifindex": link.peer_index,
+        "peer_netnsid": link.peer_netnsid,
+        "health": link.name == HEALTH,
+    }
+    if link.netkit is not None:
+        shown.update(
+            primary=None if link.netkit.primary is None else bool(link.netkit.primary),
+            policy=_word(_POLICIES, link.netkit.policy),
+            peer_policy=_word(_POLICIES, link.netkit.peer_policy),
+            scrub=_word(_SCRUBS, link.netkit.scrub),
+            peer_scrub=_word(_SCRUBS, link.netkit.peer_scrub),
+        )
+    return shown
+
+
+def _word(words: dict[int, str], value: int | None) -> str | None:
+    return None if value is None else words.get(value, str(value))
+
+
+def decoder() -> tuple[Decoder, str]:
+    """How to decode a link message on this node, and its name."""
+    try:
+        return pyroute2_decoder(), "pyroute2"
+    except (ImportError, AttributeError, SyntaxError, TypeError):  # absent, or a version of another shape
+        return rtnetlink.decode_link, "rtnetlink"
+
+
+def pyroute2_decoder() -> Decoder:
+    """Decode with pyroute2, which has no netkit class of its own (0.9.7)."""
+    from pyroute2.netlink import nla  # noqa: PLC0415
+    from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg  # noqa: PLC0415
+
+    class Netkit(nla):  # type: ignore[misc]
+        prefix = "IFLA_"
+        nla_map = (
+            ("IFLA_NETKIT_UNSPEC", "none"),
+            ("IFLA_NETKIT_PEER_INFO", "hex"),
+            ("IFLA_NETKIT_PRIMARY", "uint8"),
+            ("IFLA_NETKIT_POLICY", "uint32"),
+            ("IFLA_NETKIT_PEER_POLICY", "uint32"),
+            ("IFLA_NETKIT_MODE", "uint32"),
+            ("IFLA_NETKIT_SCRUB", "uint32"),
+            ("IFLA_NETKIT_PEER_SCRUB", "uint32"),
+            ("IFLA_NETKIT_HEADROOM", "uint16"),
+            ("IFLA_NETKIT_TAILROOM", "uint16"),
+        )
+
+    ifinfmsg.ifinfo.register_link_kind(module={"netkit": Netkit})
+
+    def decode(message: bytes) -> rtnetlink.Link:
+        length = 16 + len(message)
+        header = rtnetlink._HEADER.pack(length, rtnetlink.RTM_NEWLINK, 0, 0, 0)
+        parsed = ifinfmsg(header + message)
+        parsed.decode()
+        info = parsed.get_attr("IFLA_LINKINFO")
+        kind = str(info.get_attr("IFLA_INFO_KIND") or "") if info is not None else ""
+        data = info.get_attr("IFLA_INFO_DATA") if kind == "netkit" else None
+        netkit = None
+        if data is not None:
+            names = ("MODE", "PRIMARY", "POLICY", "PEER_POLICY", "SCRUB", "PEER_SCRUB")
+            netkit = rtnetlink.Netkit(*(data.get_attr("IFLA_NETKIT_" + name) for name in names))
+        state = str(parsed.get_attr("IFLA_OPERSTATE") or "unknown").lower()
+        return rtnetlink.Link(
+            parsed["index"],
+            str(parsed.get_attr("IFLA_IFNAME")),
+            parsed["flags"],
+            kind,
+            state,
+            parsed.get_attr("IFLA_LINK"),
+            parsed.get_attr("IFLA_LINK_NETNSID"),
+            netkit,
+        )
+
+    return decode

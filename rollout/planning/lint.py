@@ -1,0 +1,82 @@
+"""Faults in a finished plan, found without trusting the planner. A plan with faults is not saved."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rollout.domain.node import NODE_CONFIG_NAME, is_object_name
+from rollout.domain.plan import NodePlan, Plan
+from rollout.domain.step import RETURN_STEPS, StepKind, back_steps, forward_steps
+
+
+def lint(plan: Plan) -> tuple[str, ...]:
+    """One sentence per fault; empty for a sound plan."""
+    faults = [*_membership(plan), *_waves(plan), *_node_configs(plan), *_findings(plan)]
+    for node in plan.nodes:
+        faults += _node(node)
+    return tuple(faults)
+
+
+def _membership(plan: Plan) -> list[str]:
+    in_waves = Counter(name for wave in plan.waves for name in wave.nodes)
+    names = Counter(node.name for node in plan.nodes)
+    faults = [f"node {n} is in {c} places of the waves" for n, c in in_waves.items() if c > 1]
+    faults += [f"node {n} is planned {c} times" for n, c in names.items() if c > 1]
+    faults += [f"node {n} is in a wave but has no plan" for n in in_waves if n not in names]
+    faults += [f"node {n} has a plan but is in no wave" for n in names if n not in in_waves]
+    left_out = {e.node for e in plan.excluded}
+    faults += [f"node {n} is both planned and left out" for n in names if n in left_out]
+    return faults
+
+
+def _waves(plan: Plan) -> list[str]:
+    faults, size = [], max(1, plan.policy.canary)
+    for index, wave in enumerate(plan.waves):
+        if wave.number != index:
+            faults.append(f"wave {wave.number} stands at place {index}")
+        if not wave.nodes:
+            faults.append(f"wave {index} is empty")
+        if len(wave.nodes) > size:
+            faults.append(f"wave {index} has {len(wave.nodes)} nodes, the policy allows {size}")
+        size *= max(1, plan.policy.growth)
+    return faults
+
+
+def _node_configs(plan: Plan) -> list[str]:
+    faults = []
+    offered = {c.label_value for c in plan.node_configs}
+    for config in plan.node_configs:
+        if not config.label_value:
+            faults.append(f"CiliumNodeConfig {config.name} would select nodes without our label")
+        if not config.name.startswith(NODE_CONFIG_NAME):
+            faults.append(f"CiliumNodeConfig {config.name} is not named as ours")
+        if dict(config.defaults) != {"datapath-mode": config.label_value}:
+            faults.append(f"CiliumNodeConfig {config.name} sets more than the mode it selects on")
+    for node in plan.nodes:
+        if node.assign and node.assign not in offered:
+            faults.append(f"node {node.name} gets label {node.assign}, which no CiliumNodeConfig selects")
+    return faults
+
+
+def _findings(plan: Plan) -> list[str]:
+    planned = {node.name for node in plan.nodes}
+    return [
+        f"{f.node or 'the cluster'} is planned although {f.rule} says {f.status}"
+        for f in plan.findings
+        if f.status in ("block", "unknown") and (not f.node or f.node in planned)
+    ]
+
+
+def _node(node: NodePlan) -> list[str]:
+    faults = []
+    if not is_object_name(node.name):
+        faults.append(f"{node.name!r} is not a node name")
+    wanted = {"steps": forward_steps(node.method), "returning": RETURN_STEPS, "backing": back_steps(node.method)}
+    for name, kinds in wanted.items():
+        if tuple(step.kind for step in getattr(node, name)) != kinds:
+            faults.append(f"node {node.name}: its {name} are not those of method {node.method.value}")
+    if any(step.deadline_s <= 0 for step in (*node.steps, *node.returning, *node.backing)):
+        faults.append(f"node {node.name}: a step has no deadline")
+    if node.steps and node.steps[0].kind is not StepKind.RECHECK:
+        faults.append(f"node {node.name}: it is not rechecked first")
+    return faults

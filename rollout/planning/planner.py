@@ -1,0 +1,282 @@
+"""Inventory plus policy to a plan and a report of what was left out and why."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from rollout.domain.codec import canonical, sha256
+from rollout.domain.errors import Refused, UsageError
+from rollout.domain.inventory import AgentInstall, Inventory, effective_config
+from rollout.domain.node import ANNOTATION_ROLLOUT, LABEL_MODE, NODE_CONFIG_NAME, DatapathMode, Method, Node, Pod, selector_matches
+from rollout.domain.observed import PROBE_AGENT, PROBE_LINKS, parse_agent, parse_links
+from rollout.domain.plan import (
+    SCHEMA,
+    Excluded,
+    Finding,
+    Hook,
+    NodePlan,
+    Plan,
+    PlannedNodeConfig,
+    PlannedPod,
+    PlannedStep,
+)
+from rollout.domain.policy import MethodChoice, Policy
+from rollout.domain.step import RETURN_STEPS, StepKind, back_steps, forward_steps
+from rollout.planning.drain import Fate, PodFate, budgets_of, fates
+from rollout.planning.facts import cluster_facts, is_ours, node_facts, prior_unschedulable
+from rollout.planning.preflight import judge_preflight
+from rollout.planning.versions import GUARD_SINCE, parse_image_version
+from rollout.planning.waves import pack_waves
+
+
+@dataclass(frozen=True, slots=True)
+class TakesBack:
+    """A plan that takes back another rollout: which, and the mode its nodes were led to.
+
+    A broken node is what a rollback is for, so rows about its present health only warn, and an agent that cannot tell
+    its mode is taken to be in the one it was led to.
+    """
+
+    rollout: str
+    mode: DatapathMode
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """What a plan is made from beside inventory and policy."""
+
+    serial: int
+    program: str
+    purpose: str = "rollout"
+    takes_back: TakesBack | None = None
+    hooks: tuple[Hook, ...] = ()
+    playbooks: Mapping[str, str] | None = None
+
+
+def make_plan(inventory: Inventory, policy: Policy, request: PlanRequest) -> Plan:
+    """The plan. Raises `UsageError` for a node nobody knows, `Refused` when no node may move."""
+    agent = inventory.cluster.agent
+    wanted = select_nodes(inventory, policy)
+    findings = judge_preflight(inventory, policy, wanted, mending=request.takes_back is not None)
+    if agent is None:
+        raise Refused(
+            "no-agent",
+            "cannot plan: no Cilium DaemonSet was found in this cluster",
+            hint="name its namespace: agent_namespace in the configuration",
+        )
+    planned: list[NodePlan] = []
+    excluded: list[Excluded] = []
+    for node in wanted:
+        reasons = _reasons(inventory, policy, node, request, findings)
+        if reasons:
+            excluded.append(Excluded(node.name, reasons))
+        else:
+            planned.append(_plan_node(inventory, policy, node, request))
+    if not planned:
+        raise Refused("nothing-to-do", "cannot plan: no node may move", hint=_why_nothing(excluded))
+    return _assemble(inventory, policy, request, agent, tuple(planned), tuple(excluded), findings)
+
+
+def select_nodes(inventory: Inventory, policy: Policy) -> tuple[Node, ...]:
+    """Nodes the policy speaks of, in name order. Raises `UsageError` naming the near miss."""
+    known = {node.name: node for node in inventory.cluster.nodes}
+    for name in policy.nodes:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise UsageError(
+                "unknown-node",
+                f"cannot plan node {name}: the cluster has no such node",
+                hint=f"did you mean {near[0]}?" if near else f"it has: {', '.join(sorted(known)[:10])}",
+            )
+    chosen = (known[n] for n in policy.nodes) if policy.nodes else known.values()
+    return tuple(sorted((n for n in chosen if selector_matches(policy.selector, (), n.labels)), key=lambda n: n.name))
+
+
+def _why_nothing(excluded: Iterable[Excluded]) -> str:
+    rows = [f"{e.node}: {e.reasons[0]}" for e in excluded]
+    return "; ".join(rows[:5]) or "the policy's selector matches no node"
+
+
+def _reasons(
+    inventory: Inventory, policy: Policy, node: Node, request: PlanRequest, findings: tuple[Finding, ...]
+) -> tuple[str, ...]:
+    """Why a node may not be planned now; empty when it may."""
+    source = _source(inventory, node, request)
+    marked = ANNOTATION_ROLLOUT in node.annotations
+    if not marked and source_mode(inventory, node) is policy.target and _intended_label(inventory, policy, node) == _label(node):
+        return (f"already on {policy.target.value}",)
+    blocking = [f for f in findings if f.node in ("", node.name) and f.status in ("block", "unknown")]
+    reasons = [f"{f.rule}: {f.message}" for f in blocking]
+    foreign = node.annotations.get(ANNOTATION_ROLLOUT, "")
+    if foreign and (request.takes_back is None or request.takes_back.rollout != foreign):
+        reasons.append(f"rollout {foreign} has its mark on it: finish or roll back that one first")
+    if source is None and not blocking:
+        reasons.append("the mode its agent runs in could not be told")
+    method = choose_method(inventory, policy, node)
+    for fate in fates(inventory.pods_on(node.name), policy.drain):
+        if fate.fate is Fate.BLOCKED and not (fate.pod.mirror and method is Method.REBOOT):
+            reasons.append(f"pod {fate.pod.ref}: {fate.reason}")
+        budgets = budgets_of(fate.pod, inventory.cluster.budgets)
+        if fate.fate is Fate.EVICT and len(budgets) > 1:
+            names = " and ".join(b.name for b in budgets)
+            reasons.append(f"pod {fate.pod.ref}: PodDisruptionBudgets {names} both match it, so it is never evicted")
+    return tuple(reasons)
+
+
+def source_mode(inventory: Inventory, node: Node) -> DatapathMode | None:
+    """The mode the node's agent runs in, None when it could not be told."""
+    agent = parse_agent(inventory.observation(node.name, PROBE_AGENT))
+    try:
+        return DatapathMode(agent.mode) if agent else None
+    except ValueError:
+        return None
+
+
+def _source(inventory: Inventory, node: Node, request: PlanRequest) -> DatapathMode | None:
+    told = source_mode(inventory, node)
+    return told or (request.takes_back.mode if request.takes_back else None)
+
+
+def choose_method(inventory: Inventory, policy: Policy, node: Node) -> Method:
+    """auto: restart when the agent surely has the start-up guard and no static pod needs a new sandbox, else reboot."""
+    if policy.method is not MethodChoice.AUTO:
+        return Method(policy.method.value)
+    agent = inventory.cluster.agent
+    version = parse_image_version(agent.image) if agent else None
+    static = any(p.mirror and p.on_pod_network for p in inventory.pods_on(node.name))
+    return Method.RESTART if version is not None and version >= GUARD_SINCE and not static else Method.REBOOT
+
+
+def _label(node: Node) -> str:
+    return node.labels.get(LABEL_MODE, "")
+
+
+def _intended_label(inventory: Inventory, policy: Policy, node: Node) -> str:
+    """The label value that gives the target: none when the cluster's own settings already do."""
+    agent = inventory.cluster.agent
+    assert agent is not None
+    foreign = tuple(c for c in inventory.cluster.node_configs if not is_ours(c))
+    own = effective_config(agent, foreign, node.labels).get("datapath-mode", DatapathMode.VETH.value)
+    return "" if own == policy.target.value else policy.target.value
+
+
+def node_config_name(mode: str) -> str:
+    """Name of our CiliumNodeConfig for a mode. Netkit's is the plain name; the others' sort after it."""
+    return NODE_CONFIG_NAME if mode == DatapathMode.NETKIT.value else f"{NODE_CONFIG_NAME}-{mode}"
+
+
+def _plan_node(inventory: Inventory, policy: Policy, node: Node, request: PlanRequest) -> NodePlan:
+    agent = inventory.cluster.agent
+    assert agent is not None
+    method = choose_method(inventory, policy, node)
+    links = parse_links(inventory.observation(node.name, PROBE_LINKS))
+    facts = node_facts(node, agent, inventory.cluster.node_configs, links.counts() if links else None)
+    source = _source(inventory, node, request)
+    assert source is not None
+    sorted_fates = fates(inventory.pods_on(node.name), policy.drain)
+    return NodePlan(
+        name=node.name,
+        method=method,
+        source=source,
+        target=policy.target,
+        assign=_intended_label(inventory, policy, node),
+        assign_back=_label(node),
+        facts=facts,
+        steps=_steps(policy, forward_steps(method)),
+        returning=_steps(policy, RETURN_STEPS),
+        backing=_steps(policy, back_steps(method)),
+        evictions=_pods(inventory, sorted_fates, Fate.EVICT),
+        daemon_pods=_pods(inventory, sorted_fates, Fate.LEAVES_BY_TAINT),
+        stragglers=_pods(inventory, sorted_fates, Fate.STRAGGLER),
+        config_change=_config_change(inventory, policy, node, agent),
+        risks=_risks(node, sorted_fates),
+    )
+
+
+def _steps(policy: Policy, kinds: tuple[StepKind, ...]) -> tuple[PlannedStep, ...]:
+    return tuple(PlannedStep(kind, policy.deadline_s(kind)) for kind in kinds)
+
+
+def _pods(inventory: Inventory, rows: tuple[PodFate, ...], fate: Fate) -> tuple[PlannedPod, ...]:
+    return tuple(_planned_pod(inventory, row.pod) for row in rows if row.fate is fate)
+
+
+def _planned_pod(inventory: Inventory, pod: Pod) -> PlannedPod:
+    budgets = tuple(f"{b.namespace}/{b.name}" for b in budgets_of(pod, inventory.cluster.budgets))
+    note = "emptyDir data ends with the pod" if pod.empty_dir else ""
+    return PlannedPod(pod.ref, f"{pod.owner_kind}/{pod.owner_name}" if pod.owner_kind else "", budgets, note)
+
+
+def _config_change(inventory: Inventory, policy: Policy, node: Node, agent: AgentInstall) -> dict[str, tuple[str, ...]]:
+    before = effective_config(agent, inventory.cluster.node_configs, node.labels)
+    after = effective_config(agent, tuple(c for c in inventory.cluster.node_configs if not is_ours(c)), node.labels) | {
+        "datapath-mode": policy.target.value
+    }
+    keys = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
+    return {k: (before.get(k, ""), after.get(k, "")) for k in keys}
+
+
+def _risks(node: Node, rows: tuple[PodFate, ...]) -> tuple[str, ...]:
+    risks = []
+    if prior_unschedulable(node):
+        risks.append("it is cordoned already and will stay so")
+    stragglers = [str(r.pod.ref) for r in rows if r.fate is Fate.STRAGGLER]
+    if stragglers:
+        risks.append(f"deleted while the agent is down, since they tolerate every taint: {', '.join(stragglers)}")
+    owners: dict[str, int] = {}
+    for row in rows:
+        if row.fate is Fate.EVICT and row.pod.owner_uid:
+            owners[f"{row.pod.owner_kind}/{row.pod.owner_name}"] = (
+                owners.get(f"{row.pod.owner_kind}/{row.pod.owner_name}", 0) + 1
+            )
+    risks += [f"{count} pods of {owner} are on this node" for owner, count in sorted(owners.items()) if count > 1]
+    return tuple(risks)
+
+
+def _assemble(
+    inventory: Inventory,
+    policy: Policy,
+    request: PlanRequest,
+    agent: AgentInstall,
+    planned: tuple[NodePlan, ...],
+    excluded: tuple[Excluded, ...],
+    findings: tuple[Finding, ...],
+) -> Plan:
+    cluster = inventory.cluster
+    namespaces = frozenset(p.ref.namespace for node in planned for p in node.evictions)
+    modes = sorted({m for node in planned for m in (node.assign, node.assign_back) if m})
+    plan = Plan(
+        schema=SCHEMA,
+        serial=request.serial,
+        program=request.program,
+        purpose=request.purpose,
+        supersedes=request.takes_back.rollout if request.takes_back else "",
+        policy=policy,
+        cluster=cluster_facts(
+            cluster.identity.uid, agent, cluster.node_configs, cluster.budgets, namespaces, len(cluster.nodes)
+        ),
+        inventory_digest="",
+        node_configs=tuple(_node_config(agent, cluster.node_config_version, mode) for mode in modes),
+        hooks=request.hooks,
+        playbooks=dict(request.playbooks or {}),
+        waves=pack_waves(tuple(n.name for n in planned), {n.name: len(n.evictions) for n in planned}, policy),
+        nodes=planned,
+        excluded=excluded,
+        findings=findings,
+        rollback="",
+    )
+    return replace(
+        plan,
+        inventory_digest=sha256(canonical([n.facts for n in planned] + [plan.cluster])),
+        rollback=f"to take it back: rollout rollback (this plan's id), which makes a plan of mode {_sources(planned)}",
+    )
+
+
+def _sources(planned: tuple[NodePlan, ...]) -> str:
+    return ", ".join(sorted({node.source.value for node in planned}))
+
+
+def _node_config(agent: AgentInstall, version: str, mode: str) -> PlannedNodeConfig:
+    return PlannedNodeConfig(node_config_name(mode), agent.namespace, version, mode, {"datapath-mode": mode})
