@@ -66,7 +66,7 @@ class Config:
 
     kubeconfig: Path | None = None
     context: str | None = None
-    agent_namespace: str = "kube-system"
+    agent_namespace: str | None = None
     state: Place = field(default_factory=lambda: Place(str(state_dir() / "state.db")))
     run_dir: Path = field(default_factory=lambda: state_dir() / "runs")
     lease_seconds: Seconds = Seconds(30)
@@ -81,7 +81,7 @@ class Config:
 KEYS: Mapping[str, str] = {
     "kubeconfig": "the kubeconfig file; without it the client's own rule: $KUBECONFIG, else ~/.kube/config",
     "context": "the kubeconfig's context; without it its current one",
-    "agent_namespace": "the namespace Cilium is installed in",
+    "agent_namespace": "the namespace Cilium is installed in; without it, it is looked for",
     "state": "the state: a file, or postgresql+psycopg://user@host/database (no password: use ~/.pgpass)",
     "run_dir": "where Ansible's runs are kept, private and pruned",
     "lease_seconds": "how long the cluster's lease lasts; it is renewed three times in it",

@@ -24,12 +24,14 @@ class ServerFiles:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner may read; it is never readable by others, not even for a moment."""
+    """Write a file that only its owner may read; never by others, not even for a moment, and never half."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
+    partial.replace(path)
 
 
 def create_pki(directory: Path, names: Sequence[str] = SERVER_NAMES) -> ServerFiles:

@@ -40,6 +40,7 @@ WARM_UP = (
 NODES = 2
 _READY_S = 240.0
 _SERVICE = "web"
+_WORKLOAD = "web.yaml"
 
 
 def report(message: str) -> None:
@@ -86,7 +87,7 @@ class Supervisor:
         self._lap("API")
         await asyncio.gather(*(asyncio.to_thread(self._start_machine, image, template, files, n) for n in self.nodes))
         self._lap("machines")
-        await self._wait_workload()
+        await self._deploy_workload()
         self._lap("workload")
         self._write_files(image)
         self.layout.write_info(self._info())
@@ -101,7 +102,8 @@ class Supervisor:
             tls=ServerTls(files.certificate, files.key, files.ca), tokens=identities, log_provider=self._log
         )
         for manifest in sorted(MANIFESTS.glob("*.yaml")):
-            self.server.store.seed(load_documents(manifest.read_text()))
+            if manifest.name != _WORKLOAD:
+                self.server.store.seed(load_documents(manifest.read_text()))
         outside = listening_socket(("127.0.0.1", 0))
         self.api = f"https://127.0.0.1:{outside.getsockname()[1]}"
         await self.server.start([outside, self.network.listen((GATEWAY, 6443))])
@@ -145,7 +147,13 @@ class Supervisor:
         self.machines[spec.name] = machine
         machine.wait_ready(120.0)
 
-    async def _wait_workload(self) -> None:
+    async def _deploy_workload(self) -> None:
+        """Only when every node is Ready, so that its replicas are spread from the start."""
+        await self._wait_ready()
+        self.server.store.seed(load_documents((MANIFESTS / _WORKLOAD).read_text()))
+        await self._wait_ready()
+
+    async def _wait_ready(self) -> None:
         deadline = time.monotonic() + _READY_S
         while time.monotonic() < deadline:
             missing = self._missing()

@@ -16,7 +16,7 @@ import pytest
 from rollout.domain.codec import canonical, sha256
 from rollout.domain.errors import Conflict, NotFound, Refused, RolloutError, UsageError
 from rollout.domain.inventory import Observation
-from rollout.domain.journal import Approved, Intent, Outcome, PlanSaved, Result, RolloutDecided, Waiting
+from rollout.domain.journal import Approved, Body, Intent, Outcome, PlanSaved, Result, RolloutDecided, Waiting
 from rollout.domain.lifecycle import RolloutEvent
 from rollout.domain.step import StepKind, Track
 from rollout.ports.store import JournalStore, RolloutRecord
@@ -40,9 +40,7 @@ def save(store: JournalStore, number: int = 1, cluster: str = "c-1", now: dateti
 
 
 def start(store: JournalStore, rollout: str, now: datetime = NOW) -> None:
-    store.append(
-        rollout, [RolloutDecided(RolloutEvent.APPROVE), RolloutDecided(RolloutEvent.START, "apply")], now=now
-    )
+    store.append(rollout, [RolloutDecided(RolloutEvent.APPROVE), RolloutDecided(RolloutEvent.START, "apply")], now=now)
 
 
 def waiting(number: int) -> Waiting:
@@ -138,7 +136,7 @@ class JournalStoreContract:
     def test_entries_come_back_as_given(self, store: JournalStore, open_again: OpenAgain) -> None:
         rollout = save(store).id
         before = {"unschedulable": False, "taints": ["a", "b"], "revision": 7, "none": None, "text": UMLAUT}
-        bodies = [
+        bodies: list[Body] = [
             Approved("d" * 64, "Ada", "CHG-1", later(3600)),
             Intent("n1", Track.FORWARD, StepKind.DRAIN, 1, before, later(600), 42),
             Outcome("n1", Track.FORWARD, StepKind.DRAIN, 1, Result.DONE, evidence={"moved": 3}),

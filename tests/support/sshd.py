@@ -39,6 +39,13 @@ class Sshd:
         return int((self.key.parent / "sshd.pid").read_text())
 
 
+@pytest.fixture(scope="session", name="sshd")
+def sshd_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """One sshd for the whole session."""
+    with serving(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
+
+
 @contextlib.contextmanager
 def serving(folder: Path) -> Iterator[Sshd]:
     """An sshd for the current user, with keys of its own, until the block ends."""
@@ -73,7 +80,8 @@ def free_port() -> int:
 
 
 def _program() -> str:
-    found = os.environ.get("SSHD") or shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+    found = os.environ.get("SSHD") or shutil.which("sshd", path=path)
     if not found or not shutil.which("ssh"):
         pytest.skip("no sshd here: install openssh-server (it need not be started)")
     return found
@@ -96,6 +104,7 @@ UsePAM no
 UseDNS no
 MaxStartups 100
 MaxSessions 100
+Subsystem sftp internal-sftp
 SetEnv PATH={tools}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
 """
 

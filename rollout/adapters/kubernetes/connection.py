@@ -1,7 +1,7 @@
 """Requests over the client's connection pool: time-outs, throttle, counts, and credentials renewed when refused.
 
 Decision: no request is ever repeated here but a GET whose kept-alive connection turned out to be closed, and one that
-was answered 401 after the credentials were read again. Whether to repeat a write is for those who know what it rests on.
+was answered 401, after the credentials were read again. Repeating a write is for those who know what it rests on.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Connection:
         return answer
 
     def stream(self, request: Request, query: Mapping[str, Any], quiet_s: float) -> urllib3.BaseHTTPResponse:
-        """Open an answer that is read as it comes; reading raises after `quiet_s` without a byte. The caller closes it."""
+        """Open an answer that is read as it comes; reading raises after `quiet_s` of silence. The caller closes it."""
         self._throttle.take(self.stop)
         timeout = urllib3.Timeout(connect=_CONNECT_S, read=quiet_s)
         try:
@@ -179,12 +179,11 @@ class Connection:
         """The Authorization header; a credential plugin may run here."""
         with self._lock:
             try:
-                token: str | None = self._target.configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+                configuration = self._target.configuration
+                token: str | None = configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
             except (ConfigException, OSError, ValueError, KeyError, TypeError):
-                raise NotPermitted(
-                    "no-credentials", f"cannot {request}: the credentials of context {self._target.context} cannot be renewed",
-                    hint="log in again",
-                ) from None
+                text = f"cannot {request}: the credentials of context {self._target.context} cannot be renewed"
+                raise NotPermitted("no-credentials", text, hint="log in again") from None
         return token
 
     def _renew(self, seen: int) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from functools import cache, lru_cache
 from typing import Any, TypeVar, cast
 
@@ -46,17 +46,18 @@ def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
 def decode(body: bytes | msgspec.Raw, kind: type[T], what: str) -> T:
     """Decode one object. Raises `Unavailable` when it is not what it should be."""
     try:
-        return cast(T, _decoder(kind).decode(body))
+        return cast(T, _decoder(cast(Hashable, kind)).decode(body))
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        return _decode_odd(bytes(body), kind, what)
+        return cast(T, _decode_odd(bytes(body), kind, what))
 
 
 def _decode_odd(body: bytes, kind: Any, what: str) -> Any:
     try:
         return msgspec.convert(_without_nulls(msgspec.json.decode(body)), kind, strict=False)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        named = _name_of(body) or what
         raise Unavailable(
-            "unreadable", f"cannot read {_name_of(body) or what}: the API's answer does not have the expected form ({error})",
+            "unreadable", f"cannot read {named}: the API's answer does not have the expected form ({error})",
         ) from error
 
 
@@ -269,8 +270,8 @@ def memory_bytes(text: str) -> int:
 def _selector(doc: docs.SelectorDoc | None) -> tuple[Mapping[str, str], tuple[LabelRequirement, ...]]:
     if doc is None:
         return {}, ()
-    rows = doc.matchExpressions or ()
-    return doc.matchLabels or {}, tuple(LabelRequirement(r.key or "", r.operator or "", tuple(r.values or ())) for r in rows)
+    rows = (LabelRequirement(r.key or "", r.operator or "", tuple(r.values or ())) for r in doc.matchExpressions or ())
+    return doc.matchLabels or {}, tuple(rows)
 
 
 def budget_value(doc: docs.BudgetDoc) -> PodDisruptionBudget:

@@ -16,8 +16,8 @@ Texts = dict[str, str]
 T = TypeVar("T")
 
 
-class _Doc(msgspec.Struct, gc=False, frozen=True):
-    """Base: partial, immutable."""
+class _Doc(msgspec.Struct, gc=False):
+    """Base: partial, never changed after decoding."""
 
 
 class OwnerDoc(_Doc):

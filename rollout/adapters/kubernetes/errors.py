@@ -117,8 +117,9 @@ def answered_error(request: Request, answer: Answer) -> Foreign:
     code = answer.code
     if code == 401:
         return NotPermitted(
-            "not-authenticated", f"cannot {request}: the API server does not accept our credentials (verb {request.verb},"
-            f" resource {request.resource}): {text}", hint="log in again, or check the user of this kubeconfig context",
+            "not-authenticated", f"cannot {request}: the API server does not accept our credentials"
+            f" (verb {request.verb}, resource {request.resource}): {text}",
+            hint="log in again, or check the user of this kubeconfig context",
         )
     if code == 403:
         return NotPermitted(
@@ -157,7 +158,7 @@ def broken_error(request: Request, server: str, error: Exception) -> Foreign:
     if isinstance(error, http.NameResolutionError):
         return Unavailable("unreachable", f"cannot {request}: the name of {server} cannot be resolved", hint=_REACH)
     if isinstance(error, http.NewConnectionError):
-        return Unavailable("unreachable", f"cannot {request}: {server} refuses connections or is not reachable", hint=_REACH)
+        return Unavailable("unreachable", f"cannot {request}: {server} refuses connections or is down", hint=_REACH)
     if isinstance(error, http.ProxyError):
         return Unavailable("proxy", f"cannot {request}: the proxy in front of {server} failed", hint=_REACH)
     return Unavailable(
@@ -172,11 +173,11 @@ _REACH = "check the server address of this kubeconfig context, and that it can b
 def _tls_error(request: Request, server: str, error: Exception) -> Foreign:
     inner: Any = next((a for a in error.args if isinstance(a, ssl.SSLError)), error)
     if isinstance(inner, ssl.SSLCertVerificationError):
-        why, hint = f"its certificate is not accepted: {inner.verify_message}", "check certificate-authority in the kubeconfig"
+        why = f"its certificate is not accepted: {inner.verify_message}"
+        hint = "check certificate-authority in the kubeconfig"
     else:
-        why, hint = f"TLS failed ({getattr(inner, 'reason', None) or type(inner).__name__})", (
-            "check that the server speaks https, and the client certificate of this context"
-        )
+        why = f"TLS failed ({getattr(inner, 'reason', None) or type(inner).__name__})"
+        hint = "check that the server speaks https, and the client certificate of this context"
     return Unavailable("tls", f"cannot {request}: no trusted connection to {server}: {plain(why)}", hint=hint)
 
 

@@ -42,7 +42,7 @@ def load_target(kubeconfig: Path | None, context: str | None, environ: Mapping[s
         if context is None and environ.get("KUBERNETES_SERVICE_HOST"):
             return _in_cluster()
         raise UsageError(
-            "no-cluster", "cannot tell which cluster is meant: there is no kubeconfig, and this is not a pod of a cluster",
+            "no-cluster", "cannot tell which cluster is meant: there is no kubeconfig, and this is no pod of a cluster",
             hint="give one: --kubeconfig FILE, or set KUBECONFIG",
         )
     return _from_files(paths, context)
@@ -57,7 +57,7 @@ def _paths(kubeconfig: Path | None, environ: Mapping[str, str]) -> tuple[Path, .
     if named:
         found = tuple(p for p in (Path(part).expanduser() for part in named.split(os.pathsep) if part) if p.is_file())
         if not found:
-            raise UsageError("no-kubeconfig", f"cannot read the kubeconfig {named} named by KUBECONFIG: there is no such file")
+            raise UsageError("no-kubeconfig", f"cannot read the kubeconfig {named} (KUBECONFIG): there is no such file")
         return found
     usual = Path(environ.get("HOME") or "~").expanduser() / ".kube" / "config"
     return (usual,) if usual.is_file() else ()
@@ -69,7 +69,7 @@ def _in_cluster() -> Target:
         load_incluster_config(client_configuration=configuration)
     except _WRONG:
         raise UsageError(
-            "bad-service-account", "cannot use this pod's service account: its token or certificate authority is missing",
+            "bad-service-account", "cannot use this pod's service account: its token or CA certificate is missing",
             hint="run the pod with automountServiceAccountToken, or give --kubeconfig FILE",
         ) from None
     return Target(configuration, IN_CLUSTER, _shown(configuration.host))
@@ -94,7 +94,8 @@ def _from_files(paths: tuple[Path, ...], context: str | None) -> Target:
         KubeConfigLoader(config_dict=merged, active_context=wanted, config_base_path=None).load_and_set(configuration)
         urllib3.util.parse_url(configuration.host)
     except (*_WRONG, urllib3.exceptions.HTTPError) as error:
-        raise _bad(shown, f"context {wanted!r} is incomplete or names a file that is missing ({type(error).__name__})") from None
+        why = f"context {wanted!r} is incomplete or names a file that is missing ({type(error).__name__})"
+        raise _bad(shown, why) from None
     return Target(configuration, wanted, _shown(configuration.host))
 
 
@@ -114,7 +115,8 @@ def _merge(paths: tuple[Path, ...], shown: str) -> Any:
 
 
 def _bad(shown: str, why: str) -> UsageError:
-    return UsageError("bad-kubeconfig", f"cannot use the kubeconfig {shown}: {why}", hint="check it: kubectl config view")
+    text = f"cannot use the kubeconfig {shown}: {why}"
+    return UsageError("bad-kubeconfig", text, hint="check it: kubectl config view")
 
 
 def _names(merged: Any, section: str) -> list[str]:

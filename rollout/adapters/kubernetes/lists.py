@@ -66,7 +66,8 @@ def list_all(
     """Read a whole list. One whose continuation expired under way is read again from its start."""
     for start in range(_FRESH_STARTS):
         try:
-            return _list_once(connection, request, kind, convert, query or {})
+            with gc_paused():
+                return _list_once(connection, request, kind, convert, query or {})
         except Expired:
             if start == _FRESH_STARTS - 1:
                 raise
@@ -81,8 +82,7 @@ def _list_once(
     while True:
         asked = {**query, "limit": PAGE} | ({"continue": token} if token else {})
         body = connection.call(request, query=asked, free=bool(token))
-        with gc_paused():
-            found, version, token = decode.decode_page(body, kind, str(request))
-            items += map(convert, found)
+        found, version, token = decode.decode_page(body, kind, str(request))
+        items += map(convert, found)
         if not token:
             return Listed(items, version)

@@ -63,7 +63,7 @@ def chain_faults(rollout: str, digest: str, links: Iterable[Link], head: Head | 
         elif link.prev_hash != prev:
             before = f"entry {seq}" if seq else "the plan"
             yield ChainFault(rollout, link.seq, f"entry {link.seq} does not continue from {before}")
-        if link.hash != link_hash(link.prev_hash, rollout, link.seq, link.at, link.type, link.content):
+        if link.hash != link_hash(link.prev_hash, link.rollout, link.seq, link.at, link.type, link.content):
             yield ChainFault(rollout, link.seq, f"entry {link.seq} is not what its hash was taken over")
         seq, prev = link.seq, link.hash
     if head is None:

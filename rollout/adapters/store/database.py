@@ -43,8 +43,13 @@ def parse_place(where: str | Path) -> Place:
     if backend == "sqlite" and url.database and not url.query:
         return parse_place(Path(url.database))
     if url.drivername in ("postgresql", "postgresql+psycopg"):
-        return Place(url.render_as_string(hide_password=True), None, url.set(drivername="postgresql+psycopg"))
+        return Place(_shown(url), None, url.set(drivername="postgresql+psycopg"))
     raise _not_understood(f"{backend} is not supported, or there is no path in it")
+
+
+def _shown(url: URL) -> str:
+    """Which database it is: neither the password nor the settings."""
+    return str(url.difference_update_query([name for name in url.query if name != "host"]))
 
 
 def _not_understood(why: str) -> UsageError:

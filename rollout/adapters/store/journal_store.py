@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Lock as ThreadLock
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, func, insert, literal_column, select, update
 from sqlalchemy.exc import IntegrityError
 
 from rollout.adapters.store.chain import Head, extend
@@ -24,7 +24,7 @@ from rollout.adapters.store.verify import journal_faults
 from rollout.domain.codec import DecodeError, canonical, sha256
 from rollout.domain.errors import Conflict, NotFound, Refused, UsageError
 from rollout.domain.inventory import Observation
-from rollout.domain.journal import Body, Entry, PlanSaved, RolloutDecided, decode_body, encode_body
+from rollout.domain.journal import Body, Entry, PlanSaved, decode_body, encode_body
 from rollout.domain.lifecycle import RolloutEvent
 from rollout.ports.store import ChainFault, RolloutRecord
 
@@ -304,17 +304,18 @@ def _inode(path: Path | None) -> tuple[int, int] | None:
     return (status.st_dev, status.st_ino)
 
 
+# The type as text in the statement, not as a parameter: else SQLite does not see that the partial index fits.
+_DECISIONS = (
+    select(journal.c.rollout, journal.c.at, journal.c.content)
+    .where(journal.c.type == literal_column("'rollout-decided'"))
+    .order_by(journal.c.rollout, journal.c.seq)
+)
+
+
 def _started(connection: Connection) -> dict[str, datetime]:
     """When each rollout was started: by its first `start` decision."""
-    tag, _ = encode_body(RolloutDecided(RolloutEvent.START))
-    assert tag == "rollout-decided"  # as the partial index says
-    query = (
-        select(journal.c.rollout, journal.c.at, journal.c.content)
-        .where(journal.c.type == "rollout-decided")
-        .order_by(journal.c.rollout, journal.c.seq)
-    )
     started: dict[str, datetime] = {}
-    for row in connection.execute(query):
+    for row in connection.execute(_DECISIONS):
         if row.rollout not in started and json.loads(row.content)["event"] == RolloutEvent.START.value:
             started[row.rollout] = datetime.fromisoformat(row.at)
     return started

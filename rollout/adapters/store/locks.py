@@ -8,12 +8,13 @@ import json
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from rollout.adapters.store.errors import read_only, translated
 from rollout.domain.errors import Refused, Unavailable
@@ -128,9 +129,10 @@ class AdvisoryLock:
                 self._take(connection, purpose)
             yield
         finally:
-            connection.close()
+            _give_back(connection)
 
     def _take(self, connection: Connection, purpose: str) -> None:
+        """The name first, so that whoever is refused can read it."""
         since = self._now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         name = f"rollout pid={os.getpid()} since={since} host={socket.gethostname()}"
         connection.execute(text("SELECT set_config('application_name', :name, false)"), {"name": name[:_NAME_LIMIT]})
@@ -147,3 +149,10 @@ class AdvisoryLock:
             {"key": key},
         )
         raise _already_running(purpose, self._label, holder or "another process")
+
+
+def _give_back(connection: Connection) -> None:
+    """Unlock before closing: the server ends a closed session in its own time. A lost one has unlocked already."""
+    with suppress(SQLAlchemyError):
+        connection.execute(text("SELECT pg_advisory_unlock_all()"))
+    connection.close()

@@ -17,4 +17,4 @@ def run_hook(ctx: StepContext, name: str) -> None:
             "hook-changed", f"the hook {name} is not the one that was approved",
             "restore the file, or make a new plan: rollout plan",
         )
-    run_playbook(ctx, f"hooks/{name}.yml")
+    run_playbook(ctx, f"hooks/{name}.yml", phase=name)

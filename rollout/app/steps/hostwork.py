@@ -6,7 +6,6 @@ from typing import Any
 
 from rollout.app.steps.context import StepContext, StepHeld
 from rollout.domain.errors import Cancelled, StepFailed, Unavailable
-from rollout.domain.node import LINK_KIND_OF
 from rollout.ports.hosts import HostResult, HostRun
 
 _PERSON_NEEDED = frozenset({"host-key-changed", "host-key-unknown", "ssh-auth", "sudo-password", "python-missing"})
@@ -35,14 +34,13 @@ def run_playbook(ctx: StepContext, playbook: str, **more: Any) -> HostRun:
 def _variables(ctx: StepContext) -> dict[str, Any]:
     """What every playbook is told."""
     return {
-        "rollout_id": ctx.rollout,
-        "rollout_fencing": ctx.fencing,
-        "rollout_node": ctx.node.name,
-        "rollout_step": ctx.step.value,
-        "rollout_track": ctx.track.value,
-        "rollout_source": ctx.node.source.value,
-        "rollout_target": ctx.mode.value,
-        "rollout_target_kind": LINK_KIND_OF[ctx.mode].value,
-        "rollout_boot_id": str(ctx.before.get("boot_id", "")),
-        "rollout_stragglers": len(ctx.node.stragglers),
+        "rollout": ctx.rollout,
+        "fencing": ctx.fencing,
+        "node": ctx.node.name,
+        "step": ctx.step.value,
+        "phase": ctx.track.value,
+        "source": ctx.node.source.value,
+        "target": ctx.mode.value,
+        "boot_id": str(ctx.before.get("boot_id", "")),
+        "allowed_count": len(ctx.node.stragglers),
     }

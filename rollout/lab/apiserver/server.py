@@ -6,6 +6,7 @@ resources are served at the moment. Every object write is synchronous, so the ev
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from rollout.lab.apiserver.auth import Identity, authenticate, authorize
 from rollout.lab.apiserver.crds import CRD_ID, established, install_cilium, serve_definition
 from rollout.lab.apiserver.exchange import Exchange, Reply, send, status_reply, text_reply
 from rollout.lab.apiserver.faults import Fault, Faults, RequestCounter
-from rollout.lab.apiserver.objects import Obj
+from rollout.lab.apiserver.objects import Obj, is_condition_true
 from rollout.lab.apiserver.reads import Reader
 from rollout.lab.apiserver.request_info import decode_body, parse_request
 from rollout.lab.apiserver.storage import ADDED, MODIFIED, Change
@@ -28,6 +29,7 @@ from rollout.lab.apiserver.subresources import LogProvider, Subresources
 from rollout.lab.apiserver.watches import Watches
 from rollout.lab.apiserver.writes import Writer
 
+_logger = logging.getLogger(__name__)
 _LARGEST_BODY = 16 * 1024 * 1024
 # How long requests in flight may take to end when the server stops.
 _STOP_SECONDS = 2.0
@@ -132,9 +134,16 @@ class ApiServer:
             return
         if change.old is not None and change.old.get("spec") == change.new.get("spec"):
             return
+        if is_condition_true(change.new, "Established"):
+            # A fixture: its objects may come right behind it.
+            serve_definition(self.store.registry, change.new)
+            return
         with contextlib.suppress(RuntimeError):
-            # Seeded before the loop runs: whoever seeds definitions serves them (install_cilium does).
-            asyncio.get_running_loop().call_later(self.settings.definition_delay, self._serve_definition, change.new)
+            loop = asyncio.get_running_loop()
+            loop.call_later(self.settings.definition_delay, self._serve_definition, change.new)
+            return
+        # Seeded before any loop runs.
+        self._serve_definition(change.new)
 
     def _serve_definition(self, definition: Obj) -> None:
         name = definition["metadata"]["name"]
@@ -163,6 +172,9 @@ class ApiServer:
             answer = await self._answer(exchange)
         except errors.ApiError as error:
             answer = status_reply(error)
+        except Exception as error:
+            _logger.exception("cannot answer %s %s", request.method, request.path_qs)
+            answer = status_reply(errors.internal(repr(error)))
         if fault is not None and fault.after_effect:
             struck = await self._strike(request, fault)
             if struck is not None:

@@ -147,6 +147,9 @@ class Store:
 
     def _check_decodes(self, resource: ResourceType, obj: Obj) -> None:
         """The shape errors that a real server finds while decoding: 400, not 422."""
+        for key in ("name", "namespace", "generateName"):
+            if not isinstance(obj["metadata"].get(key) or "", str):
+                raise _cannot_decode(resource, f"ObjectMeta.metadata.{key} of type string")
         for key in ("labels", "annotations"):
             value = obj["metadata"].get(key)
             if value is not None and not is_string_map(value):

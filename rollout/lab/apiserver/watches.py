@@ -20,6 +20,8 @@ from rollout.lab.apiserver.tables import partial_metadata, render_table
 _DEFAULT_TIMEOUT = 30 * 60.0
 # A client this far behind is cut off, as the real watch cache does; it will list again.
 _MOST_PENDING = 10_000
+# Events per write: a list of thousands should not cost thousands of chunks.
+_LARGEST_BATCH = 200
 _encoder = msgspec.json.Encoder()
 
 
@@ -72,6 +74,9 @@ class _Watch:
         self._form = exchange.accept_form()
         self._headers_sent = False
         self._sent = 0
+        # Event by event where a fault counts them.
+        counts = exchange.fault is not None and exchange.fault.close_after_events is not None
+        self._batch_size = 1 if counts else _LARGEST_BATCH
 
     def _build_predicate(self) -> Predicate | None:
         query = self._exchange.query
@@ -220,11 +225,13 @@ class _Watch:
     async def _drain(self, response: web.StreamResponse) -> bool:
         """Send what is pending. False when the stream is over."""
         while self._pending:
-            line = self._pending.popleft()
-            if line is None or self._is_cut():
+            batch: list[bytes] = []
+            while self._pending and len(batch) < self._batch_size and self._pending[0] is not None:
+                batch.append(self._pending.popleft() or b"")
+            if not batch or self._is_cut():
                 return False
-            await response.write(line)
-            self._sent += 1
+            await response.write(b"".join(batch))
+            self._sent += len(batch)
         return not self._is_cut()
 
     def _is_cut(self) -> bool:

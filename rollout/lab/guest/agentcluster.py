@@ -117,9 +117,11 @@ class ClusterSync:
                     self._put_now(endpoint) if act == "put" else self._remove_now(endpoint)
                     break
                 except ApiError as error:
-                    # A namespace on its way out, for one: trying again would not help.
                     self._log.warning("Unable to sync CiliumEndpoint", error=error, endpointID=endpoint.id)
-                    break
+                    if not error.passing:
+                        # A namespace on its way out, for one: trying again would not help.
+                        break
+                    self._stop.wait(_RETRY_SECONDS)
                 except ApiUnreachable:
                     self._stop.wait(_RETRY_SECONDS)
 

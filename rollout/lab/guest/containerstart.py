@@ -1,9 +1,13 @@
-"""A container's environment, and the end of its log."""
+"""What starting a container takes: its command, its environment; and the words for what goes wrong."""
 
 from pathlib import Path
 
 from kubeapi import Json
 from podstate import PodState
+
+
+def command_of(container: Json) -> list[str]:
+    return [*(container.get("command") or []), *(container.get("args") or [])]
 
 
 def pod_environment(pod: Json, container: Json, state: PodState, host_address: str) -> dict[str, str]:
@@ -43,3 +47,17 @@ def log_tail(file: Path, characters: int) -> str:
         return file.read_text(errors="replace")[-characters:]
     except OSError:
         return ""
+
+
+def sandbox_message(sandbox: str, failure: Exception) -> str:
+    """The kubelet's words around the plugin's."""
+    return (
+        "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox "
+        f'"{sandbox}": plugin type="cilium-cni" name="cilium" failed (add): {failure}'
+    )
+
+
+def go_duration(seconds: float) -> str:
+    """As Go prints it: 40s, 1m20s, 5m0s."""
+    whole = int(seconds)
+    return f"{whole}s" if whole < 60 else f"{whole // 60}m{whole % 60}s"

@@ -26,6 +26,11 @@ class ApiError(Exception):
         self.status = status
         self.reason = reason
 
+    @property
+    def passing(self) -> bool:
+        """The server's trouble, not the request's: the same may be accepted later."""
+        return self.status >= 500 or self.status == 429
+
 
 class ApiUnreachable(Exception):
     """No answer: nothing is known about whether the request took effect."""

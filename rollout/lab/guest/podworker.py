@@ -17,7 +17,7 @@ import labpaths
 import namespaces
 import podstatus
 import readiness
-from containerstart import log_tail, pod_environment
+from containerstart import command_of, go_duration, log_tail, pod_environment, sandbox_message
 from kubeapi import Api, ApiError, ApiUnreachable, Json, pod_path
 from nodeevents import EventWriter
 from podnet import PluginFailed, Pod, PodNet
@@ -60,7 +60,6 @@ class PodWorker:
         self._report = StatusReport(context.api, context.events)
         self._due: dict[str, float] = {}
         self._attempts: dict[str, int] = {}
-        self._modules: dict[str, str] = {}
         self._thread = threading.Thread(target=self._run, name=state.name, daemon=True)
         self._observe(pod)
 
@@ -170,7 +169,7 @@ class PodWorker:
         except PluginFailed as failure:
             namespaces.remove(netns)
             if not self._ending.is_set():
-                self._context.events.warn(self._pod, "FailedCreatePodSandBox", _sandbox_message(identity, failure))
+                self._context.events.warn(self._pod, "FailedCreatePodSandBox", sandbox_message(identity, failure))
             return False
         self.state.sandbox, self.state.netns, self.state.address = identity, str(netns), made.address
         self.state.save()
@@ -252,7 +251,7 @@ class PodWorker:
         if record.ever_started:
             record.restarts += 1
         try:
-            module, arguments = containerimages.resolve([*(spec.get("command") or []), *(spec.get("args") or [])])
+            module, arguments = containerimages.resolve(command_of(spec))
         except containerimages.UnknownCommand as unknown:
             record.ever_started = True
             record.end(128, podstatus.now(), "StartError", f"failed to create containerd task: {unknown}")
@@ -270,7 +269,6 @@ class PodWorker:
             log=str(self.state.log_file(record)),
         )
         record.run(identity)
-        self._modules[record.name] = module
         self._attempts[record.name] = 0
         self._due[record.name] = 0.0
         self.state.save()
@@ -305,7 +303,7 @@ class PodWorker:
 
     def _back_off(self, record: ContainerRecord) -> None:
         pod = f"{self.state.name}_{self.state.namespace}({self.state.uid})"
-        text = f"back-off {_duration(record.backoff)} restarting failed container={record.name} pod={pod}"
+        text = f"back-off {go_duration(record.backoff)} restarting failed container={record.name} pod={pod}"
         record.last = {"terminated": record.state["terminated"]}
         record.wait("CrashLoopBackOff", text)
         self._due[record.name] = time.monotonic() + record.backoff * self._context.time_scale
@@ -315,13 +313,9 @@ class PodWorker:
         if record.init:
             self._due[record.name] = float("inf")
             return
-        module = (
-            self._modules.get(record.name)
-            or containerimages.resolve(
-                [*(self._spec(record).get("command") or []), *(self._spec(record).get("args") or [])]
-            )[0]
-        )
-        probe = readiness.probe_for(self._spec(record), module)
+        spec = self._spec(record)
+        module, _ = containerimages.resolve(command_of(spec))
+        probe = readiness.probe_for(spec, module)
         record.ready = probe is None or readiness.ask(probe, self.state.address)
         if record.ready and module == "agent":
             self._context.network_changed()
@@ -393,28 +387,15 @@ class PodWorker:
             self._receive(left)
 
     def _delete_object(self) -> None:
-        if self._gone:
-            return
         options: Json = {"gracePeriodSeconds": 0, "preconditions": {"uid": self.state.uid}}
         while not self._gone:
             try:
                 self._context.api.delete(pod_path(self.state.namespace, self.state.name), options)
                 return
-            except ApiError:
+            except ApiError as error:
                 # Not found, or a new pod of that name: either way this one is gone.
-                return
+                if not error.passing:
+                    return
             except ApiUnreachable:
-                time.sleep(_DELETE_RETRY)
-
-
-def _sandbox_message(identity: str, failure: PluginFailed) -> str:
-    return (
-        "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox "
-        f'"{identity}": plugin type="cilium-cni" name="cilium" failed (add): {failure}'
-    )
-
-
-def _duration(seconds: float) -> str:
-    """As Go prints it: 40s, 1m20s, 5m0s."""
-    whole = int(seconds)
-    return f"{whole}s" if whole < 60 else f"{whole // 60}m{whole % 60}s"
+                pass
+            time.sleep(_DELETE_RETRY)

@@ -30,6 +30,9 @@ class StatusReport:
             self._api.patch(f"{pod_path(meta['namespace'], meta['name'])}/status", body)
         except ApiError as refused:
             self._events.report(f"cannot write status of {meta['name']}: {refused}")
+            if refused.passing:
+                self.due = time.monotonic() + _RETRY_SECONDS
+                return
         except ApiUnreachable:
             self.due = time.monotonic() + _RETRY_SECONDS
             return

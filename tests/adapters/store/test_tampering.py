@@ -84,7 +84,7 @@ def test_the_database_refuses(state: Tampered) -> None:
     else:
         statements += ["TRUNCATE journal", "TRUNCATE heads"]
     for statement in statements:
-        with pytest.raises(DBAPIError, match="written once|only move forward|never deleted"):
+        with pytest.raises(DBAPIError, match=r"written once|only move forward|never deleted"):
             state.run(statement)
     assert check(state.where).ok
 
@@ -140,5 +140,3 @@ def test_an_entry_of_a_newer_program(state: Tampered) -> None:
     with pytest.raises(Refused) as caught:
         state.store.read(state.one)
     assert caught.value.code == "journal-unreadable"
-
-

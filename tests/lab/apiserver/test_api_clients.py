@@ -32,8 +32,9 @@ class Kubectl:
 
     def __init__(self, directory: Path, api: Api) -> None:
         self._home = directory
-        self.kubeconfig = write_kubeconfig(directory / "admin", api.url, ADMIN, api.files and api.files.ca)
-        self.viewer = write_kubeconfig(directory / "viewer", api.url, VIEWER, api.files and api.files.ca)
+        authority = api.files.ca if api.files else None
+        self.kubeconfig = write_kubeconfig(directory / "admin", api.url, ADMIN, authority)
+        self.viewer = write_kubeconfig(directory / "viewer", api.url, VIEWER, authority)
 
     def start(self, *arguments: str, viewer: bool = False) -> "subprocess.Popen[str]":
         assert KUBECTL is not None

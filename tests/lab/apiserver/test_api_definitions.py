@@ -116,3 +116,32 @@ def test_a_definition_is_served_a_moment_later(api: Api) -> None:
     assert table["rows"][0]["cells"] == ["g", 3]
     assert api.delete(f"{CRDS}/gadgets.lab.example").code == 200
     assert api.get(path).code == 404
+
+
+def test_definitions_of_a_fixture_are_served_at_once(api: Api) -> None:
+    definition = {**_definition(), "status": {"conditions": [{"type": "Established", "status": "True"}]}}
+    gadget = {"apiVersion": "lab.example/v1", "kind": "Gadget", "metadata": {"name": "g"}, "spec": {}}
+    listed = {"apiVersion": "v1", "kind": "List", "items": [definition, gadget]}
+    api.call(api.server.store.seed, [listed])
+    assert api.get("/apis/lab.example/v1/gadgets/g").body["spec"] == {"size": 3}
+
+
+def test_seeding_keeps_what_was_recorded(api: Api) -> None:
+    times = {"uid": "u-1", "creationTimestamp": "2026-01-01T00:00:00Z", "generation": 7, "resourceVersion": "99"}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "new", **times}}
+    api.call(
+        api.server.store.seed,
+        [{**pod, "spec": {"containers": [{"name": "c", "image": "x"}]}, "status": {"phase": "Running"}}],
+    )
+    found = api.get("/api/v1/namespaces/new/pods/p").body
+    assert found["status"]["phase"] == "Running" and found["metadata"]["resourceVersion"] != "99"
+    assert {key: found["metadata"][key] for key in ("uid", "creationTimestamp", "generation")} == {
+        key: times[key] for key in ("uid", "creationTimestamp", "generation")
+    }
+
+
+def test_a_name_that_is_no_text_is_400(api: Api) -> None:
+    body = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": 5}}
+    answer = api.post("/api/v1/nodes", body)
+    assert answer.code == 400 and answer.body["kind"] == "Status"
+    assert api.get("/api/v1/nodes").code == 200

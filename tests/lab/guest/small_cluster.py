@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kubeapi import Api, ApiError, Json, Server
+
 from rollout.lab.apiserver.auth import admin
 from rollout.lab.apiserver.request_info import load_documents
 from rollout.lab.apiserver.server import ApiServer, ServerSettings, ServerTls
@@ -20,13 +21,18 @@ from rollout.lab.apiserver.threaded import bind_loopback
 from rollout.lab.controllers import Controllers
 from rollout.lab.image import Image
 from rollout.lab.machine import Machine, MachineSpec
-from rollout.lab.network import GATEWAY, LabNetwork, machine_address, machine_mac, pod_cidr
+from rollout.lab.network import GATEWAY, LabNetwork, free_port, machine_address, machine_mac, pod_cidr
 from rollout.lab.pki import create_pki
-from rollout.lab.template import free_port
 
 GUEST = Path(__file__).parents[3] / "rollout" / "lab" / "guest"
 MANIFESTS = GUEST.parent / "manifests"
 TIME_SCALE = 0.1
+COLLECTIONS = {
+    "DaemonSet": "/apis/apps/v1/namespaces/default/daemonsets",
+    "Deployment": "/apis/apps/v1/namespaces/default/deployments",
+    "PodDisruptionBudget": "/apis/policy/v1/namespaces/default/poddisruptionbudgets",
+    "Service": "/api/v1/namespaces/default/services",
+}
 
 
 def seed(index: int, ca: bytes, token: str) -> bytes:
@@ -52,13 +58,25 @@ class SmallCluster:
         self._network = network
         self.machines = machines
 
+    def apply(self, manifest: str) -> None:
+        """Create the objects of one file in rollout/lab/manifests, all of the default namespace."""
+        for document in load_documents((MANIFESTS / f"{manifest}.yaml").read_text()):
+            self.api.create(COLLECTIONS[document["kind"]], dict(document))
+
+    def ready_nodes(self) -> list[str]:
+        return [node["metadata"]["name"] for node in self.api.get("/api/v1/nodes")["items"] if is_ready(node)]
+
     def pods(self, app: str, node: str = "") -> list[Json]:
         """Pods with the label `app` or `k8s-app`, that are not on their way out."""
         found = []
         for pod in self.api.get("/api/v1/pods")["items"]:
             labels = pod["metadata"].get("labels") or {}
             here = not node or pod["spec"].get("nodeName") == node
-            if here and app in (labels.get("app"), labels.get("k8s-app")) and not pod["metadata"].get("deletionTimestamp"):
+            if (
+                here
+                and app in (labels.get("app"), labels.get("k8s-app"))
+                and not pod["metadata"].get("deletionTimestamp")
+            ):
                 found.append(pod)
         return found
 
@@ -106,8 +124,9 @@ class SmallCluster:
         }
 
 
-def is_ready(pod: Json) -> bool:
-    conditions = pod.get("status", {}).get("conditions") or []
+def is_ready(held: Json) -> bool:
+    """For pods and nodes."""
+    conditions = held.get("status", {}).get("conditions") or []
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
@@ -135,8 +154,8 @@ def small_cluster(image: Image, folder: Path) -> Iterator[SmallCluster]:
     async def begin() -> tuple[ApiServer, Controllers]:
         tls = ServerTls(files.certificate, files.key, files.ca)
         server = ApiServer(tls=tls, tokens={token: admin()}, settings=ServerSettings())
-        for manifest in sorted(MANIFESTS.glob("*.yaml")):
-            server.store.seed(load_documents(manifest.read_text()))
+        for name in ("namespaces", "cilium-config", "cilium"):
+            server.store.seed(load_documents((MANIFESTS / f"{name}.yaml").read_text()))
         await server.start([loopback, inside])
         controllers = Controllers(server.store)
         await controllers.start()
@@ -152,10 +171,11 @@ def small_cluster(image: Image, folder: Path) -> Iterator[SmallCluster]:
             machines[spec.name] = Machine.boot(image, spec, network.tap(index), folder)
         yield SmallCluster(api, network, machines)
     finally:
+        api.close()
+        # First the server: it says goodbye to guests that still listen.
+        asyncio.run_coroutine_threadsafe(_end(server, controllers), loop).result(60)
         for machine in machines.values():
             machine.stop()
-        api.close()
-        asyncio.run_coroutine_threadsafe(_end(server, controllers), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
@@ -165,3 +185,4 @@ def small_cluster(image: Image, folder: Path) -> Iterator[SmallCluster]:
 async def _end(server: ApiServer, controllers: Controllers) -> None:
     await controllers.stop()
     await server.stop()
+    await asyncio.sleep(0.5)

@@ -8,10 +8,14 @@ from pathlib import Path
 import platformdirs
 import pytest
 from kubeapi import Json
-from rollout.lab.image import Image, ensure_image
 from small_cluster import SmallCluster, small_cluster, until
 
-pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")]
+from rollout.lab.image import Image, ensure_image
+
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
+]
 CACHE = Path(os.environ.get("NETKIT_ROLLOUT_LAB_CACHE") or platformdirs.user_cache_path("netkit-rollout") / "lab")
 MODE_LABEL = "netkit-rollout.io/datapath-mode"
 TAINT = {"key": "netkit-rollout.io/evacuate", "effect": "NoExecute"}
@@ -47,6 +51,9 @@ def container(pod: Json | None) -> Json:
 
 
 def test_workload_comes_up_on_veth(cluster: SmallCluster) -> None:
+    until(lambda: len(cluster.ready_nodes()) == 2, PATIENCE, "nodes not ready")
+    cluster.apply("web")
+    cluster.apply("logd")
     until(lambda: len(cluster.ready("web")) == 4 and len(cluster.ready("logd")) == 2, PATIENCE, "workload not ready")
     assert {pod["spec"]["nodeName"] for pod in cluster.pods("web")} == {"n1", "n2"}
     for pod in cluster.pods("web"):
@@ -98,6 +105,24 @@ def test_the_mistake_is_refused_and_cleared(cluster: SmallCluster) -> None:
     assert set(cluster.links("n1").values()) == {"netkit"}
     for pod in cluster.pods("web"):
         assert pod["metadata"]["name"] in cluster.fetch(pod["status"]["podIP"])
+
+
+def test_layer_two_is_another_mode(cluster: SmallCluster) -> None:
+    path = "/apis/cilium.io/v2/namespaces/kube-system/ciliumnodeconfigs/zz-netkit-rollout"
+    cluster.api.patch(path, {"spec": {"defaults": {"datapath-mode": "netkit-l2"}}})
+    cluster.patch_node("n2", {"spec": {"unschedulable": True, "taints": [TAINT]}})
+    until(lambda: not cluster.on_node("n2"), PATIENCE, "pods stay on n2")
+    old = assign_netkit(cluster, "n2")
+    until(lambda: container(new_agent(cluster, "n2", old)).get("ready"), PATIENCE, "agent not ready")
+    cluster.patch_node("n2", {"spec": {"unschedulable": None, "taints": None}})
+    cluster.patch_node("n1", {"spec": {"unschedulable": True}})
+    cluster.drain("n1", "web", PATIENCE)
+    until(lambda: len(cluster.ready("web", "n2")) == 4, PATIENCE, "workload not back")
+    assert '"mode":"l2"' in cluster.machines["n2"].ssh(["ip", "-d", "-j", "link", "show", "type", "netkit"]).stdout
+    for pod in cluster.pods("web"):
+        assert pod["metadata"]["name"] in cluster.fetch(pod["status"]["podIP"])
+    old = assign_netkit(cluster, "n1")
+    until(lambda: _crash_looping(new_agent(cluster, "n1", old)), PATIENCE, "agent does not crash-loop")
 
 
 def _crash_looping(pod: Json | None) -> Json | None:

@@ -4,8 +4,9 @@ Options: `program` (observe, prepare, reboot), `request` (a mapping). The progra
 of the node's Python, so it is never in a template, in a command line or in sudo's log. The document comes back as
 `document`, and as statistics of the host (what `set_stats` would publish).
 
-Decision: an action of our own instead of `command` with `stdin`, because no Ansible module has to start on the node:
-measured on one machine over SSH, it takes a third of the time (figures in tests/adapters/ansible/test_cost.py).
+Decision: an action of our own instead of `command` with `stdin`, or `script`: no Ansible module has to start on the
+node, and nothing is copied. Over SSH on one machine a whole run took 1.44 s instead of 1.87 s and 2.12 s, and the
+controller's CPU 1.05 s instead of 1.26 s and 1.07 s. On slow nodes the module's start is most of the time.
 """
 
 from __future__ import annotations

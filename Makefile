@@ -1,0 +1,43 @@
+# One command each. Everything installs what it needs; caches stay outside the checkout (~/.cache/netkit-rollout, ~/.cache/pip).
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help setup demo test lint test-fast test-lab contracts clean
+
+help:  ## what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+setup: $(VENV)/.ready  ## system packages and the virtual environment
+
+$(VENV)/.ready: pyproject.toml scripts/system-packages.sh
+	scripts/system-packages.sh
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[lab,dev,postgresql]'
+	touch $@
+
+demo: setup  ## the main job on the lab: veth to netkit and back, with a client that counts what it loses
+	$(BIN)/python -m rollout.lab.demo
+
+lint: setup  ## ruff, mypy strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache > /dev/null || $(BIN)/lint-imports --no-cache
+
+test: lint  ## everything: lint, unit tests, contracts, the lab
+	$(BIN)/python -m pytest
+
+test-fast: setup  ## without the lab's machines
+	$(BIN)/python -m pytest -m "not lab"
+
+test-lab: setup  ## only what needs the lab's machines
+	$(BIN)/python -m pytest -m lab
+
+contracts: setup  ## the port contracts against a real cluster: make contracts KUBECONFIG=path
+	@test -n "$(KUBECONFIG)" || { echo "error: name the cluster: make contracts KUBECONFIG=path" >&2; exit 2; }
+	ROLLOUT_CONTRACT_KUBECONFIG="$(KUBECONFIG)" $(BIN)/python -m pytest tests/contracts -k "cluster"
+
+clean:  ## the virtual environment and caches of the checkout
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,243 @@
+"""Where adapters are chosen: the only module that imports them.
+
+Each is imported when it is needed: `rollout status` must answer while the cluster is down and must not pay for clients that
+it does not use.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any, NoReturn, Protocol, TextIO, cast
+
+from rollout.app.world import Who, World
+from rollout.cli.config import Config, without_password
+from rollout.cli.render.live import COLOURS, LiveRows
+from rollout.cli.render.words import entry_line
+from rollout.domain.errors import Refused
+from rollout.ports.clock import Clock
+from rollout.ports.cluster import Cluster
+from rollout.ports.hosts import Hosts
+from rollout.ports.observer import Observer
+from rollout.ports.reporter import Reporter
+from rollout.ports.store import ChainFault, JournalStore
+
+
+class Reach(Enum):
+    """What a command needs."""
+
+    JOURNAL = "journal"
+    """The state alone."""
+    NODES = "nodes"
+    """Cluster and nodes, no state."""
+    ALL = "all"
+
+
+class ClosingReporter(Reporter, Protocol):
+    """A reporter that gives the terminal back at the end."""
+
+    def close(self) -> None:
+        """Stop drawing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StateUpgrade:
+    """What `state upgrade` did. `before` empty: the state was created."""
+
+    before: str
+    after: str
+    backup: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class StateCheck:
+    """What `state check` found."""
+
+    schema: str
+    head: str
+    ok: bool
+    chain: tuple[ChainFault, ...]
+    integrity: tuple[str, ...]
+
+
+class Wiring(Protocol):
+    """What the commands ask for. Tests put fakes here."""
+
+    def world(
+        self, config: Config, reach: Reach, reporter: Reporter, *, create_state: bool = False
+    ) -> AbstractContextManager[World]:
+        """The ports of one command, closed at its end. `create_state`: make the state when there is none yet."""
+        ...
+
+    def reporter(self, stream: TextIO, rows: LiveRows | None) -> ClosingReporter:
+        """Plain lines, or a live table when `rows` is given."""
+        ...
+
+    def now(self) -> datetime:
+        """The present."""
+        ...
+
+    def who(self) -> Who:
+        """The person and process acting."""
+        ...
+
+    def alive(self, pid: int) -> bool:
+        """Whether a process of this machine runs."""
+        ...
+
+    def upgrade_state(self, config: Config) -> StateUpgrade:
+        """Create the state or bring it to the current schema."""
+        ...
+
+    def check_state(self, config: Config) -> StateCheck:
+        """Look at all of the state."""
+        ...
+
+    def export_state(self, config: Config) -> AbstractContextManager[Iterator[str]]:
+        """The state's lines."""
+        ...
+
+
+class SystemWiring:
+    """The real adapters."""
+
+    def __init__(self) -> None:
+        from rollout.adapters.clock import SystemClock  # noqa: PLC0415
+
+        self._clock = SystemClock()
+
+    @contextmanager
+    def world(
+        self, config: Config, reach: Reach, reporter: Reporter, *, create_state: bool = False
+    ) -> Iterator[World]:
+        """The ports of one command, closed at its end."""
+        close: list[Callable[[], None]] = []
+        try:
+            store = cast(JournalStore, _Absent("state"))
+            cluster, hosts, observer = _absent_cluster()
+            if reach is not Reach.NODES:
+                store = self._store(config, reporter, create=create_state)
+                close.append(store.close)
+            if reach is not Reach.JOURNAL:
+                cluster, hosts, observer = _cluster(config, self._clock)
+                close.append(cluster.close)
+            yield World(
+                cluster=cluster, hosts=hosts, observer=observer, store=store, clock=self._clock, reporter=reporter,
+                who=self.who(), addresses=config.hosts, lease_s=config.lease_seconds, observe_s=config.observe_timeout,
+            )
+        finally:
+            for end in reversed(close):
+                end()
+
+    def reporter(self, stream: TextIO, rows: LiveRows | None) -> ClosingReporter:
+        """Plain lines, or a live table when `rows` is given."""
+        from rollout.adapters.reporter import LiveReporter, PlainReporter  # noqa: PLC0415
+
+        return LiveReporter(stream, entry_line, rows, COLOURS) if rows else PlainReporter(stream, entry_line)
+
+    def now(self) -> datetime:
+        """The present."""
+        return self._clock.now()
+
+    def who(self) -> Who:
+        """The person behind sudo, else the user of the process."""
+        return Who(os.environ.get("SUDO_USER") or _user(), socket.gethostname(), os.getpid())
+
+    def alive(self, pid: int) -> bool:
+        """Whether a process of this machine runs."""
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+
+    def upgrade_state(self, config: Config) -> StateUpgrade:
+        """Create the state or bring it to the current schema."""
+        from rollout.adapters.store import create_or_upgrade  # noqa: PLC0415
+
+        done = create_or_upgrade(config.state, self._clock.now())
+        return StateUpgrade(done.before or "", done.after, done.backup)
+
+    def check_state(self, config: Config) -> StateCheck:
+        """Look at all of the state."""
+        from rollout.adapters.store import check  # noqa: PLC0415
+
+        found = check(config.state)
+        return StateCheck(found.current or "", found.head, found.ok, found.faults, found.integrity)
+
+    @contextmanager
+    def export_state(self, config: Config) -> Iterator[Iterator[str]]:
+        """The state's lines."""
+        from rollout.adapters.store import export, open_store  # noqa: PLC0415
+
+        store = open_store(config.state, self._clock.now)
+        try:
+            yield export(store)
+        finally:
+            store.close()
+
+    def _store(self, config: Config, reporter: Reporter, *, create: bool) -> JournalStore:
+        from rollout.adapters.store import create_or_upgrade, open_store  # noqa: PLC0415
+
+        try:
+            return open_store(config.state, self._clock.now)
+        except Refused as refused:
+            if not create or refused.code not in ("state-missing", "state-empty"):
+                raise
+        create_or_upgrade(config.state, self._clock.now())
+        reporter.note(f"there was no state yet: created {without_password(config.state)}")
+        return open_store(config.state, self._clock.now)
+
+
+def _cluster(config: Config, clock: Clock) -> tuple[Cluster, Hosts, Observer]:
+    from rollout.adapters.ansible import AnsibleHosts, HostsSettings  # noqa: PLC0415
+    from rollout.adapters.kubernetes import ClusterSettings, KubernetesCluster  # noqa: PLC0415
+    from rollout.adapters.observer import PlaybookObserver  # noqa: PLC0415
+    from rollout.adapters.packaged import packaged_dir  # noqa: PLC0415
+
+    ssh = config.ssh
+    hosts = AnsibleHosts(HostsSettings(
+        run_dir=config.run_dir, playbooks=packaged_dir("playbooks"), known_hosts=ssh.known_hosts, user=ssh.user,
+        port=ssh.port, private_key=ssh.private_key, become=ssh.become, python=ssh.python,
+        connect_timeout_s=ssh.connect_timeout, extra_ssh_args=ssh.extra_args,
+        before_node=config.hooks.before_node, after_node=config.hooks.after_node,
+    ))
+    cluster = KubernetesCluster.connect(ClusterSettings(
+        kubeconfig=config.kubeconfig, context=config.context, agent_namespace=config.agent_namespace,
+        qps=float(config.api.qps), burst=config.api.burst, request_timeout_s=float(config.api.timeout),
+    ))
+    return cluster, hosts, PlaybookObserver(hosts, clock)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in some containers
+        return f"uid {os.getuid()}"
+
+
+class _Absent:
+    """A port that this command has no business with. Touching it is a bug."""
+
+    def __init__(self, port: str) -> None:
+        self._port = port
+
+    def __getattr__(self, name: str) -> Any:
+        self._refuse(name)
+
+    def _refuse(self, name: str) -> NoReturn:
+        raise AssertionError(f"this command was wired without the port {self._port}, but asked it for {name}")
+
+
+def _absent_cluster() -> tuple[Cluster, Hosts, Observer]:
+    return cast(Cluster, _Absent("cluster")), cast(Hosts, _Absent("hosts")), cast(Observer, _Absent("observer"))

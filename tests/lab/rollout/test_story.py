@@ -1,0 +1,194 @@
+"""What an operator does on the lab, by the real command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rollout.lab.client import SteadyClient
+from tests.support.lab import Rollout
+
+pytestmark = pytest.mark.lab
+
+
+def test_plans_are_equal_byte_for_byte_and_an_edited_one_is_refused(rollout: Rollout, tmp_path: Path) -> None:
+    first, second = tmp_path / "a.json", tmp_path / "b.json"
+    rollout.run("plan", "--target", "netkit", "--out", str(first))
+    rollout.run("plan", "--target", "netkit", "--out", str(second))
+    assert first.read_bytes() == second.read_bytes()
+    rollout.run("approve", str(first), "--by", "ann", "--ticket", "T-1")
+    text = bytearray(first.read_bytes())
+    text[text.index(b'"canary":1') + 9] = ord("2")
+    edited = tmp_path / "edited.json"
+    edited.write_bytes(bytes(text))
+    refused = rollout.run("apply", str(edited), expect=4)
+    assert "no plan of this text" in refused.stderr
+
+
+def test_bad_input_is_refused_before_anything_is_touched(rollout: Rollout, tmp_path: Path) -> None:
+    assert "did you mean n1" in rollout.run("plan", "--target", "netkit", "--node", "n11", expect=2).stderr
+    viewer = rollout.info.directory / "viewer.kubeconfig"
+    plan = rollout.planned("plan", "--target", "netkit")
+    denied = rollout.run("apply", str(plan), expect=4, kubeconfig=viewer)
+    assert "leases" in denied.stderr and "cannot" in denied.stderr
+    missing = rollout.run("plan", "--target", "netkit", expect=2, kubeconfig=tmp_path / "no-such-file")
+    assert "no-such-file" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"user": "guarded"}, "sudo"),
+        ({"python": "/usr/bin/python9"}, "ython"),
+        ({"known_hosts": "changed"}, "host key"),
+    ],
+)
+def test_a_node_that_cannot_be_reached_is_left_out_with_the_reason(
+    rollout: Rollout, tmp_path: Path, change: dict[str, str], words: str
+) -> None:
+    config = yaml.safe_load(rollout.info.config.read_text())
+    if change.get("known_hosts"):
+        lines = Path(config["ssh"]["known_hosts"]).read_text().splitlines()
+        other = subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "other")], check=True, capture_output=True
+        )
+        assert other.returncode == 0
+        key = " ".join((tmp_path / "other.pub").read_text().split()[:2])
+        (tmp_path / "known_hosts").write_text("".join(f"{line.split()[0]} {key}\n" for line in lines))
+        change = {"known_hosts": str(tmp_path / "known_hosts")}
+    config["ssh"] |= change
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(yaml.safe_dump(config))
+    done = subprocess.run(
+        [*rollout.command(), "--config", str(broken), "plan", "--target", "netkit"], capture_output=True, text=True,
+        check=False, timeout=200,
+    )
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert words in done.stderr.lower()
+
+
+def test_there_and_back_loses_no_request(rollout: Rollout) -> None:
+    with SteadyClient(rollout.info.service) as client:
+        plan = rollout.planned("plan", "--target", "netkit")
+        rollout.run("apply", str(plan))
+        assert rollout.kinds() == {"n1": {"netkit/l3"}, "n2": {"netkit/l3"}}
+        verdicts = rollout.json("verify")
+        assert json.dumps(verdicts).count('"fail"') == 0
+        used = rollout.run("apply", str(plan), expect=4)
+        assert "applied already" in used.stderr
+        first = rollout.json("status")["id"]
+        back = rollout.planned("rollback", first, "--node", "n1")
+        rollout.run("apply", str(back))
+        assert rollout.kinds() == {"n1": {"veth"}, "n2": {"netkit/l3"}}
+        rest = rollout.planned("plan", "--target", "veth", "--node", "n2")
+        rollout.run("apply", str(rest))
+    assert rollout.kinds() == {"n1": {"veth"}, "n2": {"veth"}}
+    assert client.tally.lost == 0, client.tally
+    assert rollout.api.agent_restarts() == 0
+
+
+def wait_for(rollout: Rollout, phase: str, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if rollout.json("status")["phase"] == phase:
+            return
+        time.sleep(0.3)
+    raise AssertionError(f"never {phase}: {rollout.background_log()}")
+
+
+def test_pause_from_a_second_terminal_then_resume_and_back(rollout: Rollout) -> None:
+    plan = rollout.planned("plan", "--target", "netkit")
+    process = rollout.start("apply", str(plan))
+    wait_for(rollout, "running")
+    rollout.run("pause", "--reason", "lunch")
+    assert process.wait(timeout=200) == 3, rollout.background_log()
+    status = rollout.json("status")
+    assert status["phase"] == "held"
+    touched = [n for n in status["nodes"] if n["phase"] not in ("pending",)]
+    assert len(touched) <= 1
+    assert "rollout resume" in rollout.run("why", "n2").stdout + rollout.run("why", "n1").stdout
+    rollout.run("resume")
+    assert rollout.kinds() == {"n1": {"netkit/l3"}, "n2": {"netkit/l3"}}
+    back = rollout.planned("rollback")
+    rollout.run("apply", str(back))
+    assert rollout.kinds() == {"n1": {"veth"}, "n2": {"veth"}}
+
+
+def test_reboot_there_and_back(rollout: Rollout) -> None:
+    before = rollout.api.request("GET", "/api/v1/nodes/n2")["status"]["nodeInfo"]["bootID"]
+    plan = rollout.planned("plan", "--target", "netkit-l2", "--node", "n2", "--method", "reboot")
+    rollout.run("apply", str(plan))
+    assert rollout.kinds()["n2"] == {"netkit/l2"}
+    assert rollout.api.request("GET", "/api/v1/nodes/n2")["status"]["nodeInfo"]["bootID"] != before
+    back = rollout.planned("rollback")
+    rollout.run("apply", str(back))
+    assert rollout.kinds()["n2"] == {"veth"}
+
+
+STRAGGLER = {
+    "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "clinger", "namespace": "default"},
+    "spec": {
+        "selector": {"matchLabels": {"app": "clinger"}},
+        "template": {
+            "metadata": {"labels": {"app": "clinger"}},
+            "spec": {
+                "terminationGracePeriodSeconds": 1, "tolerations": [{"operator": "Exists"}],
+                "containers": [{"name": "c", "image": "localhost/lab-sleep:v1", "command": ["lab-sleep"]}],
+            },
+        },
+    },
+}
+
+
+def test_a_pod_that_tolerates_everything_is_cleared_in_the_gap(rollout: Rollout) -> None:
+    sets = "/apis/apps/v1/namespaces/default/daemonsets"
+    rollout.api.request("POST", sets, STRAGGLER)
+    try:
+        deadline = time.monotonic() + 60
+        while rollout.api.request("GET", f"{sets}/clinger")["status"].get("numberReady", 0) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.3)
+        plan = rollout.planned("plan", "--target", "netkit", "--node", "n1")
+        rollout.run("apply", str(plan))
+        assert rollout.kinds()["n1"] == {"netkit/l3"}
+        entries = [json.loads(line) for line in rollout.run("state", "export").stdout.splitlines()]
+        cleared = [
+            e["content"]["evidence"]["cleared"] for e in entries
+            if e["type"] == "outcome" and e["content"]["step"] == "clear-stragglers"
+        ]
+        assert any("default/clinger" in pod for pods in cleared for pod in pods), cleared
+        back = rollout.planned("rollback")
+        rollout.run("apply", str(back))
+        assert rollout.kinds()["n1"] == {"veth"}
+    finally:
+        rollout.api.request("DELETE", f"{sets}/clinger")
+
+
+def test_a_human_uncordon_holds(rollout: Rollout) -> None:
+    """The PDB is tightened so that the drain waits; meanwhile somebody uncordons the node."""
+    budget = "/apis/policy/v1/namespaces/default/poddisruptionbudgets/web"
+    merge = "application/merge-patch+json"
+    rollout.api.request("PATCH", budget, {"spec": {"maxUnavailable": 0}}, merge)
+    plan = rollout.planned("plan", "--target", "netkit", "--node", "n1")
+    process = rollout.start("apply", str(plan))
+    try:
+        deadline = time.monotonic() + 90
+        while not rollout.api.request("GET", "/api/v1/nodes/n1")["spec"].get("unschedulable"):
+            assert time.monotonic() < deadline, rollout.background_log()
+            time.sleep(0.2)
+        time.sleep(2)
+        assert "disruption" in rollout.run("why", "n1").stdout.lower()
+        rollout.api.request("PATCH", "/api/v1/nodes/n1", {"spec": {"unschedulable": None}}, merge)
+        assert process.wait(timeout=90) == 3, rollout.background_log()
+        assert "uncordoned" in rollout.run("why", "n1").stdout
+    finally:
+        rollout.api.request("PATCH", budget, {"spec": {"maxUnavailable": 1}}, merge)
+    rollout.run("abort", "--reason", "not today")
+    rollout.run("resume")
+    assert rollout.json("status")["phase"] == "aborted"
+    assert rollout.kinds()["n1"] == {"veth"}
