@@ -24,36 +24,63 @@ def at(seconds: float) -> datetime:
 
 def node(name: str, **more: Any) -> Node:
     values: dict[str, Any] = {
-        "uid": f"uid-{name}", "ready": True, "unschedulable": False, "kernel": "6.12.107-cloud-amd64",
-        "boot_id": f"boot-{name}-1", "internal_ip": "192.168.77.11", "labels": {"kubernetes.io/hostname": name},
+        "uid": f"uid-{name}",
+        "ready": True,
+        "unschedulable": False,
+        "kernel": "6.12.107-cloud-amd64",
+        "boot_id": f"boot-{name}-1",
+        "internal_ip": "192.168.77.11",
+        "labels": {"kubernetes.io/hostname": name},
     }
     return Node(name=name, **(values | more))
 
 
 def pod(name: str, on: str, **more: Any) -> Pod:
     values: dict[str, Any] = {
-        "phase": "Running", "ready": True, "terminating": False, "host_network": False,
-        "owner_kind": "ReplicaSet", "owner_name": "web-1", "owner_uid": "rs-web-1", "labels": {"app": "web"},
+        "phase": "Running",
+        "ready": True,
+        "terminating": False,
+        "host_network": False,
+        "owner_kind": "ReplicaSet",
+        "owner_name": "web-1",
+        "owner_uid": "rs-web-1",
+        "labels": {"app": "web"},
     }
     ref = PodRef(more.pop("namespace", "default"), name, more.pop("uid", f"uid-{name}"))
     return Pod(ref=ref, node=on, **(values | more))
 
 
 def daemon_pod(name: str, on: str, **more: Any) -> Pod:
-    return pod(name, on, **({"owner_kind": "DaemonSet", "owner_name": "logd", "owner_uid": "ds-logd", "labels": {}} | more))
+    return pod(
+        name, on, **({"owner_kind": "DaemonSet", "owner_name": "logd", "owner_uid": "ds-logd", "labels": {}} | more)
+    )
 
 
 def agent_pod(on: str, uid: str = "") -> Pod:
     return pod(
-        f"cilium-{on}", on, namespace="kube-system", uid=uid or f"agent-{on}-1", host_network=True, owner_kind="DaemonSet",
-        owner_name="cilium", owner_uid=AGENT_UID, labels={"k8s-app": "cilium"}, tolerations=(Toleration("", "Exists"),),
+        f"cilium-{on}",
+        on,
+        namespace="kube-system",
+        uid=uid or f"agent-{on}-1",
+        host_network=True,
+        owner_kind="DaemonSet",
+        owner_name="cilium",
+        owner_uid=AGENT_UID,
+        labels={"k8s-app": "cilium"},
+        tolerations=(Toleration("", "Exists"),),
     )
 
 
 def budget(name: str, allowed: int = 1, **more: Any) -> PodDisruptionBudget:
     values: dict[str, Any] = {
-        "namespace": "default", "uid": f"pdb-{name}", "match_labels": {"app": "web"}, "match_expressions": (),
-        "disruptions_allowed": allowed, "current_healthy": 4, "desired_healthy": 3, "expected_pods": 4,
+        "namespace": "default",
+        "uid": f"pdb-{name}",
+        "match_labels": {"app": "web"},
+        "match_expressions": (),
+        "disruptions_allowed": allowed,
+        "current_healthy": 4,
+        "desired_healthy": 3,
+        "expected_pods": 4,
         "max_unavailable": "1",
     }
     return PodDisruptionBudget(name=name, **(values | more))
@@ -61,8 +88,14 @@ def budget(name: str, allowed: int = 1, **more: Any) -> PodDisruptionBudget:
 
 def agent_install(**more: Any) -> AgentInstall:
     values: dict[str, Any] = {
-        "namespace": "kube-system", "daemonset": "cilium", "daemonset_uid": AGENT_UID, "generation": 1,
-        "image": "quay.io/cilium/cilium:v1.21.0", "update_strategy": "RollingUpdate", "desired": 2, "ready": 2,
+        "namespace": "kube-system",
+        "daemonset": "cilium",
+        "daemonset_uid": AGENT_UID,
+        "generation": 1,
+        "image": "quay.io/cilium/cilium:v1.21.0",
+        "update_strategy": "RollingUpdate",
+        "desired": 2,
+        "ready": 2,
         "config": {"datapath-mode": "veth", "kube-proxy-replacement": "true", "enable-bpf-masquerade": "true"},
         "merges_node_configs": True,
     }
@@ -71,14 +104,26 @@ def agent_install(**more: Any) -> AgentInstall:
 
 def links_document(kind: str = "veth", count: int = 2) -> dict[str, Any]:
     rows = [{"name": f"lxc{i:012x}", "ifindex": 10 + i, "kind": kind, "up": True} for i in range(count)]
-    return {"schema": 1, "probe": "links", "links": [*rows, {"name": "lxc_health", "kind": kind, "up": True, "health": True}]}
+    return {
+        "schema": 1,
+        "probe": "links",
+        "links": [*rows, {"name": "lxc_health", "kind": kind, "up": True, "health": True}],
+    }
 
 
 def agent_document(mode: str = "veth", **more: Any) -> dict[str, Any]:
     return {
-        "schema": 1, "probe": "agent", "agent": "up", "datapath-mode": mode, "configured-datapath-mode": mode,
-        "attach-mode": "tcx", "intra-host-routing-mode": "BPF", "masquerading-mode": "BPF",
-        "kube-proxy-replacement-mode": "True", "encryption-mode": "Disabled", "cni-chaining-mode": "none",
+        "schema": 1,
+        "probe": "agent",
+        "agent": "up",
+        "datapath-mode": mode,
+        "configured-datapath-mode": mode,
+        "attach-mode": "tcx",
+        "intra-host-routing-mode": "BPF",
+        "masquerading-mode": "BPF",
+        "kube-proxy-replacement-mode": "True",
+        "encryption-mode": "Disabled",
+        "cni-chaining-mode": "none",
         "settings": {"DatapathMode": mode, "EnableBPFTProxy": False, "EnableEndpointRoutes": False},
         "controllers-failing": 0,
         "endpoints": [{"id": 1, "state": "ready", "interface-name": "lxc000000000000"}],
@@ -93,22 +138,30 @@ def seen(name: str, mode: str = "veth", kind: str | None = None) -> dict[str, Ob
     """Observations of a sound node."""
     link_kind = kind or {"veth": "veth", "netkit": "netkit/l3", "netkit-l2": "netkit/l2"}[mode]
     documents = {
-        "links": links_document(link_kind), "agent": agent_document(mode), "capability": capability_document(),
+        "links": links_document(link_kind),
+        "agent": agent_document(mode),
+        "capability": capability_document(),
     }
     return {probe: Observation(name, probe, NOW, document) for probe, document in documents.items()}
 
 
 def snapshot(nodes: tuple[Node, ...], pods: tuple[Pod, ...] = (), **more: Any) -> ClusterSnapshot:
     values: dict[str, Any] = {
-        "identity": ClusterIdentity("cluster-1", "lab", "https://127.0.0.1:6443", "v1.36.2"), "taken_at": NOW,
-        "daemonsets": (), "budgets": (), "agent": agent_install(desired=len(nodes), ready=len(nodes)),
-        "node_configs": (), "node_config_version": "v2",
+        "identity": ClusterIdentity("cluster-1", "lab", "https://127.0.0.1:6443", "v1.36.2"),
+        "taken_at": NOW,
+        "daemonsets": (),
+        "budgets": (),
+        "agent": agent_install(desired=len(nodes), ready=len(nodes)),
+        "node_configs": (),
+        "node_config_version": "v2",
     }
     return ClusterSnapshot(nodes=nodes, pods=pods, **(values | more))
 
 
 def inventory(
-    nodes: tuple[Node, ...], pods: tuple[Pod, ...] = (), observations: Mapping[str, Mapping[str, Observation]] | None = None,
+    nodes: tuple[Node, ...],
+    pods: tuple[Pod, ...] = (),
+    observations: Mapping[str, Mapping[str, Observation]] | None = None,
     **more: Any,
 ) -> Inventory:
     return Inventory(snapshot(nodes, pods, **more), observations or {n.name: seen(n.name) for n in nodes})
@@ -116,7 +169,11 @@ def inventory(
 
 def node_config(name: str, defaults: Mapping[str, str], **more: Any) -> NodeConfig:
     values: dict[str, Any] = {
-        "namespace": "kube-system", "uid": f"cnc-{name}", "has_selector": True, "match_labels": {}, "match_expressions": (),
+        "namespace": "kube-system",
+        "uid": f"cnc-{name}",
+        "has_selector": True,
+        "match_labels": {},
+        "match_expressions": (),
     }
     return NodeConfig(name=name, defaults=defaults, **(values | more))
 

@@ -28,7 +28,8 @@ def reference_of_document(world: World, document: bytes) -> str:
     except NotFound:
         decode_plan(text)  # says it better when it is damaged, edited or of another schema
     raise Refused(
-        "plan-unknown", f"cannot use this plan: no plan of this text (digest {digest[:12]}) was saved in this state",
+        "plan-unknown",
+        f"cannot use this plan: no plan of this text (digest {digest[:12]}) was saved in this state",
         hint="use the file that rollout plan wrote, with the state it was planned in",
     )
 
@@ -46,7 +47,8 @@ class Application:
         """Apply a plan for the first time. Raises `Refused` for a used, unapproved, foreign or stale one."""
         if self.state.used:
             raise Refused(
-                "plan-used", f"cannot apply plan {self.record.id}: it was applied already",
+                "plan-used",
+                f"cannot apply plan {self.record.id}: it was applied already",
                 hint=f"to go on with it: rollout resume {self.record.id}; for another round: rollout plan",
             )
         require_valid(_approvals(self.state), self.record.digest, self.world.clock.now())
@@ -57,7 +59,8 @@ class Application:
         """Go on after a pause, a hold or a dead process. `retry`: quarantined nodes to try again."""
         if not self.state.used or self.state.phase in (RolloutPhase.COMPLETED, RolloutPhase.ABORTED):
             raise Refused(
-                "not-resumable", f"cannot resume rollout {self.record.id}: it is {self.state.phase.value}",
+                "not-resumable",
+                f"cannot resume rollout {self.record.id}: it is {self.state.phase.value}",
                 hint="see: rollout status",
             )
         require_cluster(self.world, self.plan)
@@ -90,7 +93,8 @@ def resume_bodies(state: RolloutState, retry: tuple[str, ...]) -> tuple[Body, ..
     for name in retry:
         if state.node(name).phase is not NodePhase.QUARANTINED:
             raise Refused(
-                "not-quarantined", f"cannot retry node {name}: it is {state.node(name).phase.value}",
+                "not-quarantined",
+                f"cannot retry node {name}: it is {state.node(name).phase.value}",
                 hint="only quarantined nodes are tried again; see: rollout status",
             )
     for name, node in sorted(state.nodes.items()):

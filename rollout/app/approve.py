@@ -16,7 +16,8 @@ def approve(world: World, reference: str, *, by: str, ticket: str, valid: timede
     """Approve a saved plan, for `valid` from now. Raises `Refused` when it is used or already approved by `by`."""
     if not by.strip() or valid <= timedelta(0):
         raise UsageError(
-            "approval-incomplete", "cannot approve: a name and a positive validity are needed",
+            "approval-incomplete",
+            "cannot approve: a name and a positive validity are needed",
             hint="rollout approve PLAN --by NAME --ticket ID --valid 8h",
         )
     record, state = load(world.store, reference)
@@ -29,7 +30,8 @@ def approve(world: World, reference: str, *, by: str, ticket: str, valid: timede
     standing = [e.body for e in state.approvals if isinstance(e.body, Approved)]
     if any(a.by == by and a.expires > now for a in standing):
         raise Refused(
-            "approved-twice", f"cannot approve plan {record.id} again: {by}'s approval still stands",
+            "approved-twice",
+            f"cannot approve plan {record.id} again: {by}'s approval still stands",
             hint=f"apply it: rollout apply {record.id}",
         )
     body = Approved(record.digest, by, ticket, now + valid)

@@ -16,9 +16,12 @@ def collect(world: World, names: Sequence[str] = (), probes: Sequence[str] = ALL
     Names the cluster does not know are left to the planner, which says which is near.
     """
     snapshot = world.cluster.collect()
-    return Inventory(snapshot, world.observer.observe(
-        [world.host_of(node) for node in _chosen(snapshot, names)], probes, wall_s=world.observe_s
-    ))
+    return Inventory(
+        snapshot,
+        world.observer.observe(
+            [world.host_of(node) for node in _chosen(snapshot, names)], probes, wall_s=world.observe_s
+        ),
+    )
 
 
 def _chosen(snapshot: ClusterSnapshot, names: Sequence[str]) -> list[Node]:

@@ -36,9 +36,7 @@ def abort(world: World, reference: str, reason: str = "") -> RolloutState:
     record, state = load(world.store, reference)
     _require(state, record.id, "abort", (*_LIVE, RolloutPhase.APPROVED, RolloutPhase.ABORTING))
     bodies: tuple[Body, ...] = (Control(Verb.ABORT, world.who.operator, reason),)
-    if state.phase is RolloutPhase.APPROVED:
-        bodies = (*bodies, RolloutDecided(RolloutEvent.ABORT, reason))
-    elif state.phase is RolloutPhase.HELD:
+    if state.phase is RolloutPhase.APPROVED or state.phase is RolloutPhase.HELD:
         bodies = (*bodies, RolloutDecided(RolloutEvent.ABORT, reason))
     if state.abort is None:
         _append(world, record.id, bodies)

@@ -21,7 +21,8 @@ def load_plan(store: JournalStore, reference: str) -> Plan:
     document = store.load_plan(record.id)
     if sha256(document) != record.digest:
         raise Refused(
-            "plan-damaged", f"cannot use plan {record.id}: its stored text does not match its digest",
+            "plan-damaged",
+            f"cannot use plan {record.id}: its stored text does not match its digest",
             hint="the state file was edited or damaged: rollout state check",
         )
     return decode_plan(document)

@@ -31,9 +31,7 @@ class LeaseKeeper:
     def take(self) -> LeaseHeld:
         """Take the lease. Raises `Refused` naming the holder."""
         mine = f"{self._world.store.id}/"
-        held = self._world.cluster.take_lease(
-            self._holder, self._world.lease_s, lambda holder: holder.startswith(mine)
-        )
+        held = self._world.cluster.take_lease(self._holder, self._world.lease_s, lambda holder: holder.startswith(mine))
         self._held = held
         self._thread = Thread(target=self._keep, name="lease", daemon=True)
         self._thread.start()

@@ -37,9 +37,7 @@ def plan_rollout(world: World, policy: Policy) -> PlanResult:
     return save_plan(world, collect(world, policy.nodes), policy)
 
 
-def save_plan(
-    world: World, inventory: Inventory, policy: Policy, takes_back: TakesBack | None = None
-) -> PlanResult:
+def save_plan(world: World, inventory: Inventory, policy: Policy, takes_back: TakesBack | None = None) -> PlanResult:
     """Plan from an inventory, lint, save."""
     purpose = f"rollback of {takes_back.rollout}" if takes_back else "rollout"
     identity = inventory.cluster.identity
@@ -55,7 +53,8 @@ def save_plan(
     faults = lint(plan)
     if faults:
         raise RolloutError(
-            "plan-faulty", f"cannot save the plan: {'; '.join(faults)}",
+            "plan-faulty",
+            f"cannot save the plan: {'; '.join(faults)}",
             hint="this is a fault of the planner; please report it with the output of: rollout plan --output json",
         )
     document = plan.encode()

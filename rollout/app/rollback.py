@@ -15,9 +15,7 @@ from rollout.domain.plan import Plan
 from rollout.planning.planner import TakesBack
 
 
-def plan_rollback(
-    world: World, reference: str, *, wave: int | None = None, nodes: tuple[str, ...] = ()
-) -> PlanResult:
+def plan_rollback(world: World, reference: str, *, wave: int | None = None, nodes: tuple[str, ...] = ()) -> PlanResult:
     """Make and save the plan that takes a rollout back. It needs an approval of its own.
 
     Raises `Refused` while the rollout still moves or when nothing of it is left to take back, `UsageError` for a wave or
@@ -27,20 +25,24 @@ def plan_rollback(
     plan = load_plan(world.store, record.id)
     if state.phase not in (RolloutPhase.HELD, RolloutPhase.COMPLETED, RolloutPhase.ABORTED):
         raise Refused(
-            "still-running", f"cannot roll back rollout {record.id}: it is {state.phase.value}",
+            "still-running",
+            f"cannot roll back rollout {record.id}: it is {state.phase.value}",
             hint="first: rollout pause, or rollout abort",
         )
     chosen = [n for n in _asked(plan, wave, nodes) if _was_moved(state, n)]
     if not chosen:
         raise Refused(
-            "nothing-to-take-back", f"cannot roll back rollout {record.id}: none of these nodes was moved by it",
+            "nothing-to-take-back",
+            f"cannot roll back rollout {record.id}: none of these nodes was moved by it",
             hint="see: rollout status",
         )
     sources = {plan.node(name).source for name in chosen}
     if len(sources) > 1:
         raise UsageError(
-            "several-modes", "cannot roll back at once: the nodes came from different modes",
-            hint="roll them back in groups: " + "; ".join(
+            "several-modes",
+            "cannot roll back at once: the nodes came from different modes",
+            hint="roll them back in groups: "
+            + "; ".join(
                 f"{mode.value}: --node " + " --node ".join(n for n in chosen if plan.node(n).source is mode)
                 for mode in sorted(sources, key=lambda m: m.value)
             ),
@@ -54,7 +56,8 @@ def _asked(plan: Plan, wave: int | None, nodes: tuple[str, ...]) -> tuple[str, .
     for name in nodes:
         if name not in known:
             raise UsageError(
-                "node-not-in-rollout", f"cannot roll back node {name}: it is not in this rollout",
+                "node-not-in-rollout",
+                f"cannot roll back node {name}: it is not in this rollout",
                 hint=f"its nodes: {', '.join(known[:10])}",
             )
     if nodes:
@@ -62,7 +65,9 @@ def _asked(plan: Plan, wave: int | None, nodes: tuple[str, ...]) -> tuple[str, .
     if wave is None:
         return known
     if not 0 <= wave < len(plan.waves):
-        raise UsageError("unknown-wave", f"cannot roll back wave {wave}: there are {len(plan.waves)}", hint="count from 0")
+        raise UsageError(
+            "unknown-wave", f"cannot roll back wave {wave}: there are {len(plan.waves)}", hint="count from 0"
+        )
     return plan.waves[wave].nodes
 
 

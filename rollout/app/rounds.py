@@ -305,11 +305,20 @@ class Rounds:
         now = self._world.clock.now()
         assert self._lease is not None
         return StepContext(
-            world=self._world, plan=self._plan, node=self._plan.node(action.node), rollout=self._rollout,
-            track=action.track, step=action.step, attempt=action.attempt, fencing=self._lease.fencing,
+            world=self._world,
+            plan=self._plan,
+            node=self._plan.node(action.node),
+            rollout=self._rollout,
+            track=action.track,
+            step=action.step,
+            attempt=action.attempt,
+            fencing=self._lease.fencing,
             before=state.befores.get((action.track, action.step), {}),
-            deadline=state.intent.deadline if state.intent and not fresh else now + timedelta(seconds=self._deadline_s(action)),
-            cancel=self._cancel, say=_Sayer(self._arrivals, action.node, action.step),
+            deadline=state.intent.deadline
+            if state.intent and not fresh
+            else now + timedelta(seconds=self._deadline_s(action)),
+            cancel=self._cancel,
+            say=_Sayer(self._arrivals, action.node, action.step),
         )
 
     def _deadline_s(self, action: Begin | Settle) -> int:
@@ -351,6 +360,14 @@ class _Sayer:
 def _outcome(arrival: Ended) -> Outcome:
     action, end = arrival.action, arrival.end
     return Outcome(
-        action.node, action.track, action.step, action.attempt, end.result, end.code, end.reason, end.hint,
-        end.evidence, arrival.settled,
+        action.node,
+        action.track,
+        action.step,
+        action.attempt,
+        end.result,
+        end.code,
+        end.reason,
+        end.hint,
+        end.evidence,
+        arrival.settled,
     )

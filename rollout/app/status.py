@@ -75,9 +75,7 @@ def why(world: World, reference: str, node: str) -> Why:
     state = current.state.node(node)
     deadline = state.intent.deadline if state.intent else None
     left = deadline - world.clock.now() if deadline else None
-    history = tuple(
-        e for e in world.store.read(current.record.id) if getattr(e.body, "node", "") == node
-    )
+    history = tuple(e for e in world.store.read(current.record.id) if getattr(e.body, "node", "") == node)
     return Why(found, state, deadline, left, history)
 
 
@@ -85,11 +83,13 @@ def _not_in_plan(plan: Plan, node: str) -> UsageError:
     left_out = next((e for e in plan.excluded if e.node == node), None)
     if left_out:
         return UsageError(
-            "node-left-out", f"cannot explain node {node}: the plan left it out: {'; '.join(left_out.reasons)}",
+            "node-left-out",
+            f"cannot explain node {node}: the plan left it out: {'; '.join(left_out.reasons)}",
             hint="mend that, then plan it: rollout plan --node " + node,
         )
     return UsageError(
-        "node-not-in-rollout", f"cannot explain node {node}: it is not in this rollout",
+        "node-not-in-rollout",
+        f"cannot explain node {node}: it is not in this rollout",
         hint="its nodes: " + ", ".join(n.name for n in plan.nodes[:10]),
     )
 
@@ -102,8 +102,15 @@ def _node_status(plan: Plan, state: RolloutState, name: str) -> NodeStatus:
     step = node.intent.step.value if node.intent else ""
     reason, hint = _reason(plan, state, node)
     return NodeStatus(
-        name, plan.wave_of(name).number, node.phase, step if node.track is Track.FORWARD or not step else f"{step} (back)",
-        done, len(way), node.since, reason, hint,
+        name,
+        plan.wave_of(name).number,
+        node.phase,
+        step if node.track is Track.FORWARD or not step else f"{step} (back)",
+        done,
+        len(way),
+        node.since,
+        reason,
+        hint,
     )
 
 

@@ -58,7 +58,11 @@ def _start(layout: LabLayout, report: Callable[[str], None]) -> LabInfo:
     with log.open("wb") as stream:
         process = subprocess.Popen(
             [sys.executable, "-m", "rollout.lab.supervisor", str(layout.directory)],
-            stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True, cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+            cwd="/",
         )
     layout.path("supervisor.pid").write_text(str(process.pid))
     deadline, shown = time.monotonic() + UP_S, 0

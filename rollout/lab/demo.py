@@ -44,7 +44,9 @@ class Story:
         say(f"\n$ rollout {shlex.join(arguments)}")
         done = subprocess.run(
             [sys.executable, "-m", "rollout", "--config", str(self.info.config), *arguments],
-            stdout=subprocess.PIPE, text=True, check=False,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
         )
         if not quiet:
             say(done.stdout.rstrip())
@@ -85,7 +87,9 @@ def tell(story: Story) -> None:
     """The whole story. Raises `DemoFailed`."""
     story.run("state", "upgrade")
     before = story.kinds("at the start")
-    require({only(k) for k in before.values()} == {"veth"}, "the lab does not start on veth; rollout lab down, and again")
+    require(
+        {only(k) for k in before.values()} == {"veth"}, "the lab does not start on veth; rollout lab down, and again"
+    )
     story.run("preflight", "--target", "netkit")
     first = story.move(("plan", "--target", "netkit"))
     after = story.kinds("after the rollout")
@@ -120,7 +124,9 @@ def _print_time(entry: dict[str, Any], began: dict[tuple[str, str], datetime]) -
     if entry["type"] == "intent":
         began[key] = at
     elif entry["type"] == "outcome" and key in began:
-        say(f"  {entry['rollout']}  {key[0]:6} {key[1]:18} {(at - began[key]).total_seconds():6.1f}  {content['result']}")
+        say(
+            f"  {entry['rollout']}  {key[0]:6} {key[1]:18} {(at - began[key]).total_seconds():6.1f}  {content['result']}"
+        )
 
 
 def main() -> int:

@@ -188,7 +188,10 @@ class Supervisor:
             "run_dir": str(self.layout.path("runs")),
             "lease_seconds": 15,
             "ssh": {
-                "user": "ops", "private_key": str(image.ssh_key), "known_hosts": str(known), "become": True,
+                "user": "ops",
+                "private_key": str(image.ssh_key),
+                "known_hosts": str(known),
+                "become": True,
                 "python": "/usr/bin/python3",
             },
             "hosts": {n.name: f"127.0.0.1:{n.ssh_port}" for n in self.nodes},
@@ -198,8 +201,15 @@ class Supervisor:
 
     def _info(self) -> LabInfo:
         return LabInfo(
-            self.layout.directory, self.layout.path("kubeconfig"), self.layout.path("rollout.yaml"), self.network.name,
-            self.service_url, self.api, self.nodes, os.getpid(), self._seconds,
+            self.layout.directory,
+            self.layout.path("kubeconfig"),
+            self.layout.path("rollout.yaml"),
+            self.network.name,
+            self.service_url,
+            self.api,
+            self.nodes,
+            os.getpid(),
+            self._seconds,
         )
 
     async def _down(self) -> None:

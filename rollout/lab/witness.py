@@ -37,10 +37,22 @@ def run_on(info: LabInfo, node: LabNode, command: str) -> str:
     ssh = yaml.safe_load(info.config.read_text())["ssh"]
     done = subprocess.run(
         [
-            "ssh", "-p", str(node.ssh_port), "-i", ssh["private_key"], "-o", f"UserKnownHostsFile={ssh['known_hosts']}",
-            "-o", "BatchMode=yes", f"{ssh['user']}@127.0.0.1", command,
+            "ssh",
+            "-p",
+            str(node.ssh_port),
+            "-i",
+            ssh["private_key"],
+            "-o",
+            f"UserKnownHostsFile={ssh['known_hosts']}",
+            "-o",
+            "BatchMode=yes",
+            f"{ssh['user']}@127.0.0.1",
+            command,
         ],
-        check=True, capture_output=True, text=True, timeout=60,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     return done.stdout
 
@@ -58,7 +70,9 @@ class LabApi:
         """One request; the decoded JSON answer. Raises HTTPError."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(  # noqa: S310 - the lab's own address
-            self._server + path, data=data, method=method,
+            self._server + path,
+            data=data,
+            method=method,
             headers={"Authorization": f"Bearer {self._token}", "Content-Type": kind},
         )
         with urllib.request.urlopen(request, timeout=30, context=self._tls) as answer:  # noqa: S310

@@ -9,7 +9,16 @@ from dataclasses import dataclass, replace
 from rollout.domain.codec import canonical, sha256
 from rollout.domain.errors import Refused, UsageError
 from rollout.domain.inventory import AgentInstall, Inventory, effective_config
-from rollout.domain.node import ANNOTATION_ROLLOUT, LABEL_MODE, NODE_CONFIG_NAME, DatapathMode, Method, Node, Pod, selector_matches
+from rollout.domain.node import (
+    ANNOTATION_ROLLOUT,
+    LABEL_MODE,
+    NODE_CONFIG_NAME,
+    DatapathMode,
+    Method,
+    Node,
+    Pod,
+    selector_matches,
+)
 from rollout.domain.observed import PROBE_AGENT, PROBE_LINKS, parse_agent, parse_links
 from rollout.domain.plan import (
     SCHEMA,

@@ -20,7 +20,8 @@ NETKIT = DatapathMode.NETKIT
 
 def judge(mode: DatapathMode = NETKIT, **documents: dict[str, Any]) -> dict[str, Status]:
     base: dict[str, dict[str, Any]] = {
-        "links": links_document("netkit/l3"), "agent": agent_document("netkit"),
+        "links": links_document("netkit/l3"),
+        "agent": agent_document("netkit"),
     } | documents
     observations = {probe: Observation("n1", probe, NOW, document) for probe, document in base.items()}
     return {v.check: v.status for v in judge_node("n1", observations, seen("n1"), mode)}
@@ -47,13 +48,15 @@ def test_a_sound_node_passes() -> None:
         ({"agent": {"agent": "down", "reason": "no socket"}}, "agent-health", Status.INCONCLUSIVE),
         (
             {"agent": agent_document("netkit") | {"endpoints": [{"state": "regenerating"}]}},
-            "agent-health", Status.INCONCLUSIVE,
+            "agent-health",
+            Status.INCONCLUSIVE,
         ),
         ({"agent": agent_document("netkit") | {"endpoints": [{"state": "invalid"}]}}, "agent-health", Status.FAIL),
         ({"agent": agent_document("netkit") | {"controllers-failing": 2}}, "agent-health", Status.FAIL),
         (
             {"agent": agent_document("netkit") | {"endpoints": [{"state": "ready", "interface-name": "lxcgone"}]}},
-            "links", Status.INCONCLUSIVE,
+            "links",
+            Status.INCONCLUSIVE,
         ),
     ],
 )

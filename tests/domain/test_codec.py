@@ -31,7 +31,9 @@ class Outer:
 values = st.builds(
     Outer,
     st.builds(Inner, st.sampled_from(DatapathMode), st.lists(st.text()).map(tuple)),
-    st.integers(), st.none() | st.text(), st.dictionaries(st.text(), st.integers()),
+    st.integers(),
+    st.none() | st.text(),
+    st.dictionaries(st.text(), st.integers()),
 )
 
 

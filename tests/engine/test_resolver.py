@@ -117,7 +117,9 @@ def test_all_goes_well() -> None:
     drive.run()
     assert drive.state.phase is RolloutPhase.COMPLETED
     assert set(phases(drive).values()) == {NodePhase.DONE}
-    started = [e.body.node for e in drive.entries if isinstance(e.body, NodeDecided) and e.body.event is NodeEvent.START]
+    started = [
+        e.body.node for e in drive.entries if isinstance(e.body, NodeDecided) and e.body.event is NodeEvent.START
+    ]
     assert started == [name for wave in drive.plan.waves for name in wave.nodes]
     assert [len(w.nodes) for w in drive.plan.waves] == [1, 2, 2]
 
@@ -173,7 +175,8 @@ def test_failure_before_armed_gives_the_node_back_and_holds() -> None:
     drive.run()
     assert drive.state.node(name).phase is NodePhase.RETURNED
     assert drive.state.node(name).done[-2:] == (
-        (Track.RETURN, StepKind.RELEASE), (Track.RETURN, StepKind.UNCORDON),
+        (Track.RETURN, StepKind.RELEASE),
+        (Track.RETURN, StepKind.UNCORDON),
     )
     assert drive.state.phase is RolloutPhase.HELD
     assert "1 node(s) failed" in drive.state.reason
@@ -317,13 +320,18 @@ def test_too_many_nodes_out_is_noticed() -> None:
         check_invariants(drive.plan, drive.state)
 
 
-EVENTS = st.sampled_from(["done", "done", "done", "done", "failed", "held", "lost", "interrupted", "crash", "pause", "abort", "gate-hold"])
+EVENTS = st.sampled_from(
+    ["done", "done", "done", "done", "failed", "held", "lost", "interrupted", "crash", "pause", "abort", "gate-hold"]
+)
 
 
 @settings(max_examples=400, deadline=None)
 @given(
-    st.lists(EVENTS, max_size=60), st.randoms(use_true_random=False), st.sampled_from(["1", "2", "40%"]),
-    st.sampled_from(list(OnFailure)), st.integers(0, 3),
+    st.lists(EVENTS, max_size=60),
+    st.randoms(use_true_random=False),
+    st.sampled_from(["1", "2", "40%"]),
+    st.sampled_from(list(OnFailure)),
+    st.integers(0, 3),
 )
 def test_any_story_keeps_the_invariants_and_comes_to_rest(
     story: list[str], chance: object, unavailable: str, on_failure: OnFailure, allowed: int
@@ -331,7 +339,9 @@ def test_any_story_keeps_the_invariants_and_comes_to_rest(
     import random
 
     assert isinstance(chance, random.Random)
-    plan = plan_of(NAMES, small_policy(max_unavailable=unavailable, on_failure=on_failure, failure_budget=allowed, canary=2))
+    plan = plan_of(
+        NAMES, small_policy(max_unavailable=unavailable, on_failure=on_failure, failure_budget=allowed, canary=2)
+    )
     drive = Drive(plan)
     for event in story:
         drive.step()
@@ -353,7 +363,14 @@ def test_any_story_keeps_the_invariants_and_comes_to_rest(
         held = [NodeDecided(n.name, NodeEvent.CONTINUE) for n in state.nodes.values() if n.phase is NodePhase.HELD]
         drive.record(Control(Verb.RESUME, "ann"), RolloutDecided(RolloutEvent.RESUME), *held)
     assert drive.state.phase in (RolloutPhase.COMPLETED, RolloutPhase.ABORTED)
-    ended = {NodePhase.DONE, NodePhase.RETURNED, NodePhase.ROLLED_BACK, NodePhase.SKIPPED, NodePhase.LOST, NodePhase.QUARANTINED}
+    ended = {
+        NodePhase.DONE,
+        NodePhase.RETURNED,
+        NodePhase.ROLLED_BACK,
+        NodePhase.SKIPPED,
+        NodePhase.LOST,
+        NodePhase.QUARANTINED,
+    }
     assert set(phases(drive).values()) <= ended
 
 

@@ -58,7 +58,10 @@ def test_two_sound_nodes() -> None:
     assert [w.nodes for w in made.waves] == [("n2",), ("n1",)]
     assert first.method is Method.RESTART
     assert (first.source, first.target, first.assign, first.assign_back) == (
-        DatapathMode.VETH, DatapathMode.NETKIT, "netkit", "",
+        DatapathMode.VETH,
+        DatapathMode.NETKIT,
+        "netkit",
+        "",
     )
     assert [str(p.ref) for p in first.evictions] == ["default/web-1"]
     assert first.evictions[0].budgets == ("default/web",)
@@ -74,7 +77,8 @@ def test_back_to_the_clusters_own_mode_needs_no_label() -> None:
     ours = node_config(NODE_CONFIG_NAME, {"datapath-mode": "netkit"}, match_labels=labels)
     made = make_plan(
         inventory((node("n1", labels=labels),), observations={"n1": seen("n1", "netkit")}, node_configs=(ours,)),
-        Policy(target=DatapathMode.VETH), REQUEST,
+        Policy(target=DatapathMode.VETH),
+        REQUEST,
     )
     only = made.node("n1")
     assert (only.assign, only.assign_back, only.source) == ("", "netkit", DatapathMode.NETKIT)
@@ -92,9 +96,12 @@ def test_a_node_already_there_is_left_out() -> None:
     ours = node_config(NODE_CONFIG_NAME, {"datapath-mode": "netkit"}, match_labels=labels)
     made = make_plan(
         inventory(
-            (node("n1", labels=labels), node("n2")), node_configs=(ours,),
+            (node("n1", labels=labels), node("n2")),
+            node_configs=(ours,),
             observations={"n1": seen("n1", "netkit"), "n2": seen("n2")},
-        ), NETKIT, REQUEST,
+        ),
+        NETKIT,
+        REQUEST,
     )
     assert reasons(made, "n1") == "already on netkit"
 
@@ -195,7 +202,8 @@ def test_a_waiver_lifts_one_rule_and_stays_visible() -> None:
     waiver = Waiver("tproxy-off", "ann", "tested on staging")
     made = make_plan(
         inventory((node("n1"),), observations=agent_with(settings={"EnableBPFTProxy": True})),
-        replace(NETKIT, waivers=(waiver,)), REQUEST,
+        replace(NETKIT, waivers=(waiver,)),
+        REQUEST,
     )
     found = next(f for f in made.findings if f.rule == "tproxy-off")
     assert found.status == "waived"
@@ -244,7 +252,9 @@ def test_stragglers_are_named() -> None:
 
 def test_a_node_with_another_rollouts_mark_is_left_out_but_a_rollback_takes_it_over() -> None:
     marked = node(
-        "n1", unschedulable=True, labels={LABEL_MODE: "netkit"},
+        "n1",
+        unschedulable=True,
+        labels={LABEL_MODE: "netkit"},
         annotations={ANNOTATION_ROLLOUT: "r1", ANNOTATION_PRIOR: '{"unschedulable": false}'},
     )
     ours = node_config(NODE_CONFIG_NAME, {"datapath-mode": "netkit"}, match_labels={LABEL_MODE: "netkit"})
@@ -252,7 +262,8 @@ def test_a_node_with_another_rollouts_mark_is_left_out_but_a_rollback_takes_it_o
     made = make_plan(world, Policy(target=DatapathMode.NETKIT_L2), REQUEST)
     assert "rollout r1 has its mark" in reasons(made, "n1")
     back = make_plan(
-        world, Policy(target=DatapathMode.VETH, nodes=("n1",)),
+        world,
+        Policy(target=DatapathMode.VETH, nodes=("n1",)),
         PlanRequest(2, "test", takes_back=TakesBack("r1", DatapathMode.NETKIT)),
     )
     assert back.node("n1").facts.unschedulable is False
@@ -265,7 +276,8 @@ def test_a_rollback_may_touch_a_broken_node() -> None:
     broken = {"n1": agent_with(agent="down", reason="no socket", datapath_mode="")["n1"]}
     made = make_plan(
         inventory((node("n1", ready=False, labels=labels),), observations=broken, node_configs=(ours,)),
-        Policy(target=DatapathMode.VETH), PlanRequest(2, "test", takes_back=TakesBack("r1", DatapathMode.NETKIT)),
+        Policy(target=DatapathMode.VETH),
+        PlanRequest(2, "test", takes_back=TakesBack("r1", DatapathMode.NETKIT)),
     )
     assert made.node("n1").source is DatapathMode.NETKIT
     assert {f.rule for f in made.findings if f.status == "warn"} >= {"node-ready", "agent-answers"}
@@ -273,7 +285,8 @@ def test_a_rollback_may_touch_a_broken_node() -> None:
 
 def test_per_node_settings_merge_in_name_order_and_the_last_wins() -> None:
     configs = (
-        node_config("b", {"datapath-mode": "netkit", "debug": "b"}), node_config("a", {"debug": "a", "x": "1"}),
+        node_config("b", {"datapath-mode": "netkit", "debug": "b"}),
+        node_config("a", {"debug": "a", "x": "1"}),
         node_config("other", {"debug": "no"}, match_labels={"pool": "gpu"}),
         node_config("nil", {"debug": "nil"}, has_selector=False),
     )
@@ -283,7 +296,9 @@ def test_per_node_settings_merge_in_name_order_and_the_last_wins() -> None:
 
 def test_drift_is_told_in_words() -> None:
     before = node_facts(node("n1"), agent_install(), ())
-    after = node_facts(node("n1", boot_id="boot-2", kernel="6.13"), agent_install(config={"datapath-mode": "netkit"}), ())
+    after = node_facts(
+        node("n1", boot_id="boot-2", kernel="6.13"), agent_install(config={"datapath-mode": "netkit"}), ()
+    )
     text = "; ".join(node_drift(before, after))
     assert "it was rebooted" in text
     assert "its kernel changed" in text
@@ -293,7 +308,9 @@ def test_drift_is_told_in_words() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=30), st.integers(1, 4), st.integers(1, 4))
-def test_waves_hold_every_node_once_and_grow_no_faster_than_allowed(counts: list[int], canary: int, growth: int) -> None:
+def test_waves_hold_every_node_once_and_grow_no_faster_than_allowed(
+    counts: list[int], canary: int, growth: int
+) -> None:
     names = tuple(f"n{i:02}" for i in range(len(counts)))
     pods = tuple(pod(f"p{i}-{j}", names[i]) for i, count in enumerate(counts) for j in range(count))
     policy = Policy(target=DatapathMode.NETKIT, canary=canary, growth=growth)

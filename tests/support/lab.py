@@ -39,19 +39,23 @@ class Rollout:
     def run(self, *arguments: str, expect: int = 0, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run to the end and require the exit code."""
         done = subprocess.run(
-            self.command(*arguments, kubeconfig=kubeconfig), capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
+            self.command(*arguments, kubeconfig=kubeconfig),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
             stdin=subprocess.DEVNULL,
         )
-        assert done.returncode == expect, f"{arguments}: {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        assert done.returncode == expect, (
+            f"{arguments}: {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        )
         return done
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start in the background; output goes to a file for the failure message."""
         log = (self.directory / "background.log").open("ab")
         with log:
-            return subprocess.Popen(
-                self.command(*arguments), stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
+            return subprocess.Popen(self.command(*arguments), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
     def json(self, *arguments: str) -> Any:
         return json.loads(self.run(*arguments, "--output", "json").stdout)

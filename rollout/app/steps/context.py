@@ -105,7 +105,8 @@ class StepContext:
             raise Cancelled("cancelled", "cannot finish the step: it was stopped")
         if self.world.clock.now() >= self.deadline:
             raise StepFailed(
-                f"{self.step.value}-timeout", f"cannot finish {self.step.value} on {self.node.name}: its deadline passed",
+                f"{self.step.value}-timeout",
+                f"cannot finish {self.step.value} on {self.node.name}: its deadline passed",
                 hint=f"see what it waited for: rollout why {self.node.name}",
             )
 
@@ -121,7 +122,8 @@ class StepContext:
         assert node is not None
         if not node.unschedulable:
             raise StepHeld(
-                "uncordoned-by-other", f"somebody uncordoned node {self.node.name}",
+                "uncordoned-by-other",
+                f"somebody uncordoned node {self.node.name}",
                 f"if it may go on: kubectl cordon {self.node.name}, then rollout resume; if not: rollout abort",
             )
 

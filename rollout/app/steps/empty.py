@@ -56,7 +56,8 @@ class _Drain:
         uid = pod.ref.uid
         if answer.result is EvictionResult.IMPOSSIBLE:
             raise StepHeld(
-                "two-budgets", f"pod {pod.ref} can never be evicted: {answer.message}",
+                "two-budgets",
+                f"pod {pod.ref} can never be evicted: {answer.message}",
                 "narrow one of the PodDisruptionBudgets that match it, then: rollout resume",
             )
         if answer.result is EvictionResult.REFUSED:

@@ -18,10 +18,10 @@ def look_recheck(ctx: StepContext) -> dict[str, Any]:
     ctx.require_same(node)
     agent, configs = cluster.agent_install(), cluster.node_configs()
     namespaces = frozenset(p.ref.namespace for n in ctx.plan.nodes for p in n.evictions)
-    now = cluster_facts(
-        ctx.plan.cluster.uid, agent, configs, cluster.budgets(), namespaces, ctx.plan.cluster.fleet
-    )
-    return {"drift": [*cluster_drift(ctx.plan.cluster, now), *node_drift(ctx.node.facts, node_facts(node, agent, configs))]}
+    now = cluster_facts(ctx.plan.cluster.uid, agent, configs, cluster.budgets(), namespaces, ctx.plan.cluster.fleet)
+    return {
+        "drift": [*cluster_drift(ctx.plan.cluster, now), *node_drift(ctx.node.facts, node_facts(node, agent, configs))]
+    }
 
 
 def act_recheck(ctx: StepContext) -> StepEnd:
@@ -30,8 +30,11 @@ def act_recheck(ctx: StepContext) -> StepEnd:
     if not drift:
         return StepEnd(Result.DONE)
     return StepEnd(
-        Result.FAILED, "stale-facts", f"the plan does not fit node {ctx.node.name} any more: {'; '.join(drift)}",
-        "make a new plan for it: rollout plan", {"drift": drift},
+        Result.FAILED,
+        "stale-facts",
+        f"the plan does not fit node {ctx.node.name} any more: {'; '.join(drift)}",
+        "make a new plan for it: rollout plan",
+        {"drift": drift},
     )
 
 
@@ -56,7 +59,9 @@ def look_release(ctx: StepContext) -> dict[str, Any]:
     assert view.node is not None
     owners = {p.owner for p in (*ctx.node.daemon_pods, *ctx.node.stragglers)}
     back = {
-        f"{p.owner_kind}/{p.owner_name}" for p in view.pods if p.ready and not p.terminating and p.owner_kind == "DaemonSet"
+        f"{p.owner_kind}/{p.owner_name}"
+        for p in view.pods
+        if p.ready and not p.terminating and p.owner_kind == "DaemonSet"
     }
     agent = agent_pod(view, ctx.plan)
     missing = sorted(owners - back) + ([] if agent is not None and agent.ready else ["the agent"])

@@ -14,7 +14,8 @@ def run_hook(ctx: StepContext, name: str) -> None:
     digest, _ = ctx.world.hosts.hooks()[name]
     if digest != hook.sha256:
         raise StepHeld(
-            "hook-changed", f"the hook {name} is not the one that was approved",
+            "hook-changed",
+            f"the hook {name} is not the one that was approved",
             "restore the file, or make a new plan: rollout plan",
         )
     run_playbook(ctx, f"hooks/{name}.yml", phase=name)

@@ -27,8 +27,12 @@ def run_playbook(ctx: StepContext, playbook: str, **more: Any) -> HostRun:
     if run.code in _PERSON_NEEDED:
         raise StepHeld(run.code, run.message, run.hint)
     if run.result in (HostResult.UNREACHABLE, HostResult.TIMED_OUT):
-        raise Unavailable(run.code or "host-unreachable", f"cannot run {playbook} on {ctx.node.name}: {run.message}", hint=run.hint)
-    raise StepFailed(run.code or "task-failed", f"cannot finish {playbook} on {ctx.node.name}: {run.message}", hint=run.hint)
+        raise Unavailable(
+            run.code or "host-unreachable", f"cannot run {playbook} on {ctx.node.name}: {run.message}", hint=run.hint
+        )
+    raise StepFailed(
+        run.code or "task-failed", f"cannot finish {playbook} on {ctx.node.name}: {run.message}", hint=run.hint
+    )
 
 
 def _variables(ctx: StepContext) -> dict[str, Any]:

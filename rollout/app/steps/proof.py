@@ -32,7 +32,9 @@ def observe(ctx: StepContext) -> Mapping[str, Observation]:
     wall = max(5, min(ctx.world.observe_s, left))
     seen = ctx.world.observer.observe([ctx.host], PROBES, wall_s=wall, cancel=ctx.cancel)[ctx.node.name]
     ctx.check_time()
-    ctx.world.store.save_observations(ctx.rollout, f"{ctx.track.value}/{ctx.step.value}/{ctx.attempt}", list(seen.values()))
+    ctx.world.store.save_observations(
+        ctx.rollout, f"{ctx.track.value}/{ctx.step.value}/{ctx.attempt}", list(seen.values())
+    )
     errors = sorted({o.error for o in seen.values() if not o.readable})
     if errors:
         raise Unavailable("not-observed", f"cannot observe node {ctx.node.name}: {errors[0]}")
@@ -66,11 +68,16 @@ def act_prove(ctx: StepContext) -> StepEnd:
         worst = _first(verdicts, status)
         fails = fails + 1 if status is Status.FAIL else 0
         if fails >= _FAILS_TO_BELIEVE:
-            return StepEnd(Result.FAILED, f"check-{worst.check}", worst.message, f"rollout verify {ctx.node.name}", evidence)
+            return StepEnd(
+                Result.FAILED, f"check-{worst.check}", worst.message, f"rollout verify {ctx.node.name}", evidence
+            )
         if (ctx.deadline - ctx.world.clock.now()).total_seconds() <= 2 * _RETRY_S and status is Status.INCONCLUSIVE:
             return StepEnd(
-                Result.HELD, f"check-{worst.check}-inconclusive", f"it could not be told: {worst.message}",
-                f"look yourself: rollout verify {ctx.node.name}, then: rollout resume", evidence,
+                Result.HELD,
+                f"check-{worst.check}-inconclusive",
+                f"it could not be told: {worst.message}",
+                f"look yourself: rollout verify {ctx.node.name}, then: rollout resume",
+                evidence,
             )
         ctx.say(f"{worst.check}: {worst.message}", f"rollout verify {ctx.node.name}")
         ctx.pause(_RETRY_S)
@@ -95,7 +102,9 @@ def act_soak(ctx: StepContext) -> StepEnd:
         pod = agent_pod(view, ctx.plan)
         if pod is None or pod.ref.uid != ctx.before["agent_pod"] or pod.restarts > ctx.before["restarts"]:
             return StepEnd(
-                Result.FAILED, "agent-restarted", f"the agent on {ctx.node.name} was restarted during the soak",
+                Result.FAILED,
+                "agent-restarted",
+                f"the agent on {ctx.node.name} was restarted during the soak",
                 f"look why: kubectl -n {ctx.plan.cluster.agent_daemonset.split('/')[0]} get pods -o wide",
             )
         left = (until - ctx.world.clock.now()).total_seconds()

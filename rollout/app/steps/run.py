@@ -74,7 +74,9 @@ def _again(ctx: StepContext, error: RolloutError, tries: int) -> StepEnd | None:
     except Cancelled as stop:
         return _end_of(ctx, stop)
     except RolloutError:
-        return StepEnd(Result.FAILED, error.code, f"{error.message} (until the deadline of {ctx.step.value})", error.hint)
+        return StepEnd(
+            Result.FAILED, error.code, f"{error.message} (until the deadline of {ctx.step.value})", error.hint
+        )
     return None
 
 

@@ -10,7 +10,7 @@ from rollout.checks.refusal import Refusal, parse_refusal
 from rollout.domain.journal import Result
 from rollout.domain.node import LABEL_MODE, Pod
 from rollout.engine.recovery import wanted_label
-from rollout.planning.drain import decide_fate, Fate
+from rollout.planning.drain import Fate, decide_fate
 from rollout.ports.cluster import NodeView
 
 AGENT_CONTAINER = "cilium-agent"
@@ -111,10 +111,15 @@ def _clear_refusal(ctx: StepContext, view: NodeView, agent: Pod) -> list[str]:
     refusal = parse_refusal(log)
     if refusal is None:
         last = log.strip().splitlines()[-1:] or ["nothing in its log"]
-        ctx.say(f"the agent restarts: {last[0][-300:]}", f"kubectl -n {agent.ref.namespace} logs {agent.ref.name} --previous")
+        ctx.say(
+            f"the agent restarts: {last[0][-300:]}",
+            f"kubectl -n {agent.ref.namespace} logs {agent.ref.name} --previous",
+        )
         return []
     named = _named_pods(ctx, view, refusal)
-    ctx.say(f"the agent refuses to start: {refusal.count} endpoint(s) of another mode; deleting {len(named)} pod(s)", "")
+    ctx.say(
+        f"the agent refuses to start: {refusal.count} endpoint(s) of another mode; deleting {len(named)} pod(s)", ""
+    )
     for pod in named:
         cluster.delete_pod(pod.ref)
     while any(p.ref in {n.ref for n in named} for p in view.pods):
@@ -131,8 +136,8 @@ def _named_pods(ctx: StepContext, view: NodeView, refusal: Refusal) -> tuple[Pod
         fate = decide_fate(pod, ctx.plan.policy.drain)
         if fate.fate not in (Fate.STRAGGLER, Fate.LEAVES_BY_TAINT) and not pod.terminating:
             raise StepHeld(
-                "straggler-not-ours", f"the agent refuses because of pod {pod.ref}, which may not be deleted: {fate.reason or fate.fate.value}",
+                "straggler-not-ours",
+                f"the agent refuses because of pod {pod.ref}, which may not be deleted: {fate.reason or fate.fate.value}",
                 f"move it away (kubectl delete pod -n {pod.ref.namespace} {pod.ref.name}), then: rollout resume",
             )
     return named
-

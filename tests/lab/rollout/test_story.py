@@ -55,7 +55,9 @@ def test_a_node_that_cannot_be_reached_is_left_out_with_the_reason(
     if change.get("known_hosts"):
         lines = Path(config["ssh"]["known_hosts"]).read_text().splitlines()
         other = subprocess.run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "other")], check=True, capture_output=True
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "other")],
+            check=True,
+            capture_output=True,
         )
         assert other.returncode == 0
         key = " ".join((tmp_path / "other.pub").read_text().split()[:2])
@@ -65,8 +67,11 @@ def test_a_node_that_cannot_be_reached_is_left_out_with_the_reason(
     broken = tmp_path / "broken.yaml"
     broken.write_text(yaml.safe_dump(config))
     done = subprocess.run(
-        [*rollout.command(), "--config", str(broken), "plan", "--target", "netkit"], capture_output=True, text=True,
-        check=False, timeout=200,
+        [*rollout.command(), "--config", str(broken), "plan", "--target", "netkit"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
     )
     assert done.returncode == 4, done.stdout + done.stderr
     assert words in done.stderr.lower()
@@ -131,13 +136,16 @@ def test_reboot_there_and_back(rollout: Rollout) -> None:
 
 
 STRAGGLER = {
-    "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "clinger", "namespace": "default"},
+    "apiVersion": "apps/v1",
+    "kind": "DaemonSet",
+    "metadata": {"name": "clinger", "namespace": "default"},
     "spec": {
         "selector": {"matchLabels": {"app": "clinger"}},
         "template": {
             "metadata": {"labels": {"app": "clinger"}},
             "spec": {
-                "terminationGracePeriodSeconds": 1, "tolerations": [{"operator": "Exists"}],
+                "terminationGracePeriodSeconds": 1,
+                "tolerations": [{"operator": "Exists"}],
                 "containers": [{"name": "c", "image": "localhost/lab-sleep:v1", "command": ["lab-sleep"]}],
             },
         },
@@ -158,7 +166,8 @@ def test_a_pod_that_tolerates_everything_is_cleared_in_the_gap(rollout: Rollout)
         assert rollout.kinds()["n1"] == {"netkit/l3"}
         entries = [json.loads(line) for line in rollout.run("state", "export").stdout.splitlines()]
         cleared = [
-            e["content"]["evidence"]["cleared"] for e in entries
+            e["content"]["evidence"]["cleared"]
+            for e in entries
             if e["type"] == "outcome" and e["content"]["step"] == "clear-stragglers"
         ]
         assert any("default/clinger" in pod for pods in cleared for pod in pods), cleared
