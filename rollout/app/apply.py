@@ -116,7 +116,7 @@ def require_cluster(world: World, plan: Plan) -> None:
     if identity.uid != plan.cluster.uid:
         raise Refused(
             "other-cluster",
-            f"cannot apply the plan here: it is of cluster {plan.cluster.uid}, context {identity.context} is {identity.uid}",
+            f"cannot apply the plan here: it is of cluster {plan.cluster.uid}, this is {identity.uid}",
             hint="choose the context it was planned with: --context",
         )
 

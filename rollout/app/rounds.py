@@ -1,7 +1,7 @@
-"""Decision rounds: what workers report and what people ask is folded, decided upon, recorded in one transaction, acted on.
+"""Decision rounds: what workers report and people ask is folded, decided upon, recorded in one transaction, acted on.
 
-Decision: one thread decides and records, one worker thread per node has effects. Instead of: a lock around shared state,
-because the journal's order is the order of decisions, and concurrent nodes share a commit.
+Decision: one thread decides and records, one worker thread per node has effects. Instead of: a lock around shared
+state, because the journal's order is the order of decisions, and concurrent nodes share a commit.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from rollout.cli.config import place_of
-from rollout.cli.session import Session
+from rollout.cli.session import session_of
 from rollout.cli.typed_yaml import parse_duration
 from rollout.domain.node import DatapathMode
 from rollout.domain.policy import MethodChoice, OnFailure
@@ -56,8 +56,7 @@ def _keep(key: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     def keep(ctx: click.Context, _param: click.Parameter, value: Any) -> None:
         if value is None:
             return
-        session = ctx.find_object(Session)
-        assert session is not None
+        session = session_of(ctx)
         if key == "config":
             session.config_file = value
         else:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
@@ -24,6 +25,9 @@ from rollout.cli.render.words import plain
 from rollout.cli.wiring import Reach, SystemWiring, Wiring
 from rollout.domain.errors import Refused, UsageError
 from rollout.domain.plan import Plan
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Session:
@@ -72,6 +76,25 @@ class Session:
         if self._loaded is None or "://" in self._loaded.config.state:
             return state_dir()
         return Path(self._loaded.config.state).parent
+
+
+def session_of(ctx: click.Context) -> Session:
+    """The invocation's session, made at the first call. Tests pass theirs as click's `obj`."""
+    root = ctx.find_root()
+    if root.obj is None:
+        root.obj = Session()
+    assert isinstance(root.obj, Session)
+    return root.obj
+
+
+def with_session(function: Callable[Concatenate[Session, P], R]) -> Callable[P, R]:
+    """Give a command its session as first argument."""
+
+    @functools.wraps(function)
+    def command(*args: P.args, **kwargs: P.kwargs) -> R:
+        return function(session_of(click.get_current_context()), *args, **kwargs)
+
+    return command
 
 
 def coloured(stream: Any) -> bool:

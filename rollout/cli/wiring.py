@@ -200,7 +200,8 @@ class SystemWiring:
 
 
 def _cluster(config: Config, clock: Clock) -> tuple[Cluster, Hosts, Observer]:
-    from rollout.adapters.ansible import AnsibleHosts, HostsSettings  # noqa: PLC0415
+    from rollout.adapters.ansible.hosts import AnsibleHosts  # noqa: PLC0415
+    from rollout.adapters.ansible.settings import HostsSettings  # noqa: PLC0415
     from rollout.adapters.kubernetes import ClusterSettings, KubernetesCluster  # noqa: PLC0415
     from rollout.adapters.observer import PlaybookObserver  # noqa: PLC0415
     from rollout.adapters.packaged import packaged_dir  # noqa: PLC0415

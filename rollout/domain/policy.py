@@ -57,7 +57,7 @@ class Policy:
     """Names to plan; empty: every node the selector matches."""
     selector: Mapping[str, str] = field(default_factory=dict)
     max_unavailable: str = "1"
-    """Most nodes out at once, a count or a percentage of the fleet (rounded down, at least 1). Foreign outages count."""
+    """Most nodes out at once: a count, or a share of the fleet (rounded down, at least 1). Foreign outages count."""
     canary: int = 1
     growth: int = 2
     """Each wave is at most this many times as large as the one before."""

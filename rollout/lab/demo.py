@@ -124,9 +124,8 @@ def _print_time(entry: dict[str, Any], began: dict[tuple[str, str], datetime]) -
     if entry["type"] == "intent":
         began[key] = at
     elif entry["type"] == "outcome" and key in began:
-        say(
-            f"  {entry['rollout']}  {key[0]:6} {key[1]:18} {(at - began[key]).total_seconds():6.1f}  {content['result']}"
-        )
+        seconds = (at - began[key]).total_seconds()
+        say(f"  {entry['rollout']}  {key[0]:6} {key[1]:18} {seconds:6.1f}  {content['result']}")
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 import platformdirs
 
 TIME_SCALE = 0.1
-"""The recorded waits (agent start 20-30 s, CNI DEL 49 s, back-off 10 s) were made under emulation; the lab plays a tenth."""
+"""The recorded waits (agent start 20-30 s, CNI DEL 49 s, back-off 10 s) come from emulation; the lab plays a tenth."""
 
 
 def default_directory() -> Path:

@@ -94,5 +94,5 @@ def to_leave(pods: tuple[Pod, ...], rules: DrainRules, method_reboot: bool) -> t
 
 
 def budgets_of(pod: Pod, budgets: tuple[PodDisruptionBudget, ...]) -> tuple[PodDisruptionBudget, ...]:
-    """The disruption budgets that bound evictions of a pod. Two of them and it is never evicted (the API answers 500)."""
+    """The disruption budgets that bound evictions of a pod. With two it is never evicted (the API answers 500)."""
     return tuple(b for b in budgets if b.matches(pod))

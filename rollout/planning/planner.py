@@ -114,7 +114,8 @@ def _reasons(
     """Why a node may not be planned now; empty when it may."""
     source = _source(inventory, node, request)
     marked = ANNOTATION_ROLLOUT in node.annotations
-    if not marked and source_mode(inventory, node) is policy.target and _intended_label(inventory, policy, node) == _label(node):
+    there = source_mode(inventory, node) is policy.target
+    if there and not marked and _intended_label(inventory, policy, node) == _label(node):
         return (f"already on {policy.target.value}",)
     blocking = [f for f in findings if f.node in ("", node.name) and f.status in ("block", "unknown")]
     reasons = [f"{f.rule}: {f.message}" for f in blocking]

@@ -57,9 +57,9 @@ class Cluster(Protocol):
     """Reads and writes of Kubernetes objects.
 
     Duties: every write is repeat-safe and read back before returning; patches only, never read-modify-replace; a write
-    that follows a read carries the resourceVersion or UID it rests on. Raises only `rollout.domain.errors`: `NotPermitted`
-    (verb and resource named), `NotFound`, `Conflict`, `Invalid`, `TooManyRequests`, `Unavailable`; `Refused` with code
-    `not-ours` instead of undoing somebody else's change. Methods may be called from several threads.
+    that follows a read carries the resourceVersion or UID it rests on. Raises only `rollout.domain.errors`:
+    `NotPermitted` (verb and resource named), `NotFound`, `Conflict`, `Invalid`, `TooManyRequests`, `Unavailable`;
+    `Refused` with code `not-ours` instead of undoing somebody else's change. Methods may be called from several threads.
     """
 
     def identity(self) -> ClusterIdentity:
@@ -150,7 +150,7 @@ class Cluster(Protocol):
         ...
 
     def take_lease(self, holder: str, duration_s: int, takeover: Callable[[str], bool]) -> LeaseHeld:
-        """Take the cluster's lease: when free, expired, or when `takeover(current holder)` says it is a dead one of ours.
+        """Take the cluster's lease when it is free or expired, or when `takeover(holder)` says its holder is dead.
 
         Every change of holder raises the fencing number. Raises `Refused` (`lease-held`) naming holder and age.
         """

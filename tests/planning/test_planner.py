@@ -67,7 +67,7 @@ def test_two_sound_nodes() -> None:
     assert first.evictions[0].budgets == ("default/web",)
     assert [str(p.ref) for p in first.daemon_pods] == ["default/logd-1"]
     assert first.config_change == {"datapath-mode": ("veth", "netkit")}
-    assert [s.kind for s in first.steps][0] is StepKind.RECHECK
+    assert first.steps[0].kind is StepKind.RECHECK
     assert [c.name for c in made.node_configs] == [NODE_CONFIG_NAME]
     assert lint(made) == ()
 

@@ -137,7 +137,7 @@ def _named_pods(ctx: StepContext, view: NodeView, refusal: Refusal) -> tuple[Pod
         if fate.fate not in (Fate.STRAGGLER, Fate.LEAVES_BY_TAINT) and not pod.terminating:
             raise StepHeld(
                 "straggler-not-ours",
-                f"the agent refuses because of pod {pod.ref}, which may not be deleted: {fate.reason or fate.fate.value}",
+                f"the agent refuses because of pod {pod.ref}; it may not be deleted: {fate.reason or fate.fate.value}",
                 f"move it away (kubectl delete pod -n {pod.ref.namespace} {pod.ref.name}), then: rollout resume",
             )
     return named
