@@ -7,7 +7,7 @@ from threading import Event
 
 
 class SystemClock:
-    """Wall-clock time in UTC. Waits are measured by the monotonic clock, so a clock that is set does not stretch them."""
+    """Wall-clock time in UTC. Waits go by the monotonic clock, so a clock that is set does not stretch them."""
 
     def now(self) -> datetime:
         """The present."""

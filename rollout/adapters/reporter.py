@@ -1,7 +1,7 @@
 """Progress for people, on standard error: plain lines, or a live table on a terminal.
 
-A reporter never fails a rollout. A closed pipe, a terminal that went away or a fault in our own drawing ends the report,
-and the rollout goes on. Words come from outside (`describe`): what is said is the command line's matter.
+A reporter never fails a rollout. A closed pipe, a terminal that went away or a fault in our own drawing ends the
+report, and the rollout goes on. Words come from outside (`describe`): what is said is the command line's matter.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class PlainReporter:
         self._stream, self._describe = stream, describe
         self._lock = Lock()
 
-    def entries(self, entries: tuple[Entry, ...], state: RolloutState) -> None:
+    def entries(self, entries: tuple[Entry, ...], state: RolloutState) -> None:  # noqa: ARG002
         """Write each entry's line."""
         for entry in entries:
             self._write(lambda entry=entry: self._describe(entry))  # type: ignore[misc]

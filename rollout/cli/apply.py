@@ -28,12 +28,12 @@ from rollout.domain.lifecycle import RolloutPhase
 @output_option("text", "json", "md")
 @cluster_options
 @with_session
-def apply(session: Session, plan: str, output: str) -> ExitCode:
+def apply(session: Session, /, plan: str, output: str) -> ExitCode:
     """Apply an approved plan: a file, an id or a digest's prefix.
 
-    Ctrl-C once pauses: no new node begins, running ones stop where they may rest. Ctrl-C again, or SIGTERM, stops at once;
-    `rollout resume` finds out what was done and goes on. Exits 0 when completed, 3 when held, 4 when refused, 5 when it
-    ended with failed nodes, 130 when stopped or aborted.
+    Ctrl-C once pauses: no new node begins, running ones stop where they may rest. Ctrl-C again, or SIGTERM, stops at
+    once; `rollout resume` finds out what was done and goes on. Exits 0 when completed, 3 when held, 4 when refused, 5
+    when it ended with failed nodes, 130 when stopped or aborted.
 
     \b
     Example:
@@ -54,11 +54,12 @@ def apply(session: Session, plan: str, output: str) -> ExitCode:
 @output_option("text", "json", "md")
 @cluster_options
 @with_session
-def resume(session: Session, rollout: str | None, retry: tuple[str, ...], output: str) -> ExitCode:
+def resume(session: Session, /, rollout: str | None, retry: tuple[str, ...], output: str) -> ExitCode:
     """Go on after a pause, a hold or a dead process; the latest rollout when none is named.
 
-    What a dead process left is settled by reading the cluster. Resuming accepts what failed so far; quarantined nodes stay
-    as they are unless named with --retry. When another process is applying, the pause is taken back and it goes on there.
+    What a dead process left is settled by reading the cluster. Resuming accepts what failed so far; quarantined nodes
+    stay as they are unless named with --retry. When another process is applying, the pause is taken back and it goes on
+    there.
 
     \b
     Example:

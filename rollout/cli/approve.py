@@ -10,7 +10,7 @@ from rollout.app.apply import reference_of_document
 from rollout.app.approve import approve as record_approval
 from rollout.app.world import World
 from rollout.cli.options import DURATION, journal_options, output_option
-from rollout.cli.render.blocks import Commands, Heading, Pairs
+from rollout.cli.render.blocks import Block, Commands, Heading, Pairs
 from rollout.cli.render.words import moment
 from rollout.cli.session import Session, as_file, emit, read_document, with_session
 from rollout.cli.wiring import Reach
@@ -25,7 +25,7 @@ from rollout.domain.codec import to_plain
 @output_option("text", "json")
 @journal_options
 @with_session
-def approve(session: Session, plan: str, by: str, ticket: str, valid: int, output: str) -> None:
+def approve(session: Session, /, plan: str, by: str, ticket: str, valid: int, output: str) -> None:
     """Record a person's consent to exactly this plan: a file, an id or a digest's prefix.
 
     The approval is of the plan's digest. Another plan, even of the same nodes, needs its own.
@@ -35,13 +35,19 @@ def approve(session: Session, plan: str, by: str, ticket: str, valid: int, outpu
       rollout approve plan.json --by ann --ticket CHG-1042 --valid 8h
     """
     with session.world(Reach.JOURNAL) as world:
-        approval = record_approval(world, reference_of(world, plan), by=by, ticket=ticket, valid=timedelta(seconds=valid))
+        approval = record_approval(
+            world, reference_of(world, plan), by=by, ticket=ticket, valid=timedelta(seconds=valid)
+        )
     rows = (
-        ("digest", approval.digest), ("by", approval.by), ("ticket", approval.ticket),
-        ("at", moment(approval.at)), ("valid until", moment(approval.expires)),
+        ("digest", approval.digest),
+        ("by", approval.by),
+        ("ticket", approval.ticket),
+        ("at", moment(approval.at)),
+        ("valid until", moment(approval.expires)),
     )
-    page = [Heading(f"Approved: plan {approval.digest[:12]}", 1), Pairs(rows)]
-    emit(output, [*page, Heading("Next"), Commands((f"rollout apply {approval.digest[:12]}",))], to_plain(approval))
+    page: list[Block] = [Heading(f"Approved: plan {approval.digest[:12]}", 1), Pairs(rows)]
+    page += [Heading("Next"), Commands((f"rollout apply {approval.digest[:12]}",))]
+    emit(output, page, to_plain(approval))
 
 
 def reference_of(world: World, plan: str) -> str:

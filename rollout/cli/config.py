@@ -28,6 +28,8 @@ FILE_NAME = "rollout.yaml"
 ENV_CONFIG = "ROLLOUT_CONFIG"
 ENV_STATE = "ROLLOUT_STATE"
 
+_15_S, _30_S, _300_S = Seconds(15), Seconds(30), Seconds(300)
+
 
 @dataclass(frozen=True, slots=True)
 class SshConfig:
@@ -39,7 +41,7 @@ class SshConfig:
     known_hosts: Path = field(default_factory=lambda: Path.home() / ".ssh" / "known_hosts")
     become: bool = True
     python: str = "/usr/bin/python3"
-    connect_timeout: Seconds = Seconds(15)
+    connect_timeout: Seconds = _15_S
     extra_args: tuple[str, ...] = ()
 
 
@@ -57,7 +59,7 @@ class ApiConfig:
 
     qps: int = 20
     burst: int = 40
-    timeout: Seconds = Seconds(30)
+    timeout: Seconds = _30_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,8 @@ class Config:
     agent_namespace: str | None = None
     state: Place = field(default_factory=lambda: Place(str(state_dir() / "state.db")))
     run_dir: Path = field(default_factory=lambda: state_dir() / "runs")
-    lease_seconds: Seconds = Seconds(30)
-    observe_timeout: Seconds = Seconds(300)
+    lease_seconds: Seconds = _30_S
+    observe_timeout: Seconds = _300_S
     ssh: SshConfig = field(default_factory=SshConfig)
     hosts: Mapping[str, Address] = field(default_factory=dict)
     hooks: HooksConfig = field(default_factory=HooksConfig)
@@ -94,7 +96,7 @@ KEYS: Mapping[str, str] = {
     "ssh.python": "Python on the nodes, 3.9 or newer",
     "ssh.connect_timeout": "longest time for a connection to come up",
     "ssh.extra_args": 'more arguments for ssh, e.g. ["-o", "ProxyJump=bastion"]',
-    "hosts": "node name to address[:port], or to {address, port}, where the node's InternalIP is not what to connect to",
+    "hosts": "node name to address[:port], or to {address, port}, where the InternalIP is not what to connect to",
     "hooks.before_node": "your playbook to run before each node; its digest is part of the plan",
     "hooks.after_node": "your playbook to run after each node",
     "api.qps": "most requests per second to the Kubernetes API, in the long run",
@@ -179,14 +181,15 @@ def _require_sane(config: Config) -> None:
     ):
         if value < least:
             raise UsageError(
-                "config-wrong", f"cannot use the configuration: {key}: {value} is too small, the least is {least}",
+                "config-wrong",
+                f"cannot use the configuration: {key}: {value} is too small, the least is {least}",
                 hint="where it is set: rollout config show",
             )
 
 
 def shown(loaded: Loaded) -> tuple[tuple[str, Any, str], ...]:
     """Every key with the plain value in force and its origin, in the order of `KEYS`."""
-    found = {key: value for key, value in _leaves(loaded.config, "")}
+    found = dict(_leaves(loaded.config, ""))
     return tuple((key, found[key], _origin(loaded.origins, key)) for key in KEYS)
 
 

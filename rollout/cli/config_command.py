@@ -27,7 +27,7 @@ def config() -> None:
 @output_option("text", "json")
 @cluster_options
 @with_session
-def show(session: Session, output: str) -> None:
+def show(session: Session, /, output: str) -> None:
     """Print every key, the value in force and where it came from: default, file and line, environment or flag.
 
     \b
@@ -39,7 +39,9 @@ def show(session: Session, output: str) -> None:
     page: list[Block] = [
         Heading("Configuration", 1),
         Para(f"file: {loaded.file}" if loaded.file else "no file: defaults, environment and flags"),
-        Table(("key", "value", "from", "what it says"), tuple((k, _words(v), origin, KEYS[k]) for k, v, origin in rows)),
+        Table(
+            ("key", "value", "from", "what it says"), tuple((k, _words(v), origin, KEYS[k]) for k, v, origin in rows)
+        ),
     ]
     emit(output, page, {key: {"value": value, "from": origin} for key, value, origin in rows})
 

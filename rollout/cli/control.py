@@ -19,11 +19,11 @@ _REASON = click.option("--reason", default="", metavar="TEXT", help="Why; kept i
 @_REASON
 @journal_options
 @with_session
-def pause(session: Session, rollout: str | None, reason: str) -> None:
+def pause(session: Session, /, rollout: str | None, reason: str) -> None:
     """Start no further node; running ones stop where they may rest. The latest rollout when none is named.
 
-    A node is never left between the assignment of its mode and its proof, nor with DaemonSet pods kept away: it is brought
-    to the next place where it may rest. The process that applies it sees this within a second.
+    A node is never left between the assignment of its mode and its proof, nor with DaemonSet pods kept away: it is
+    brought to the next place where it may rest. The process that applies it sees this within a second.
 
     \b
     Example:
@@ -47,11 +47,11 @@ def _paused(rollout: str, state: RolloutState) -> str:
 @_REASON
 @journal_options
 @with_session
-def abort(session: Session, rollout: str | None, reason: str) -> None:
+def abort(session: Session, /, rollout: str | None, reason: str) -> None:
     """End a rollout for good. The latest one when none is named.
 
-    Untouched nodes are skipped, fenced ones given back, nodes whose mode was assigned brought to their end. Nodes that are
-    done stay in their new mode; `rollout rollback` takes them back.
+    Untouched nodes are skipped, fenced ones given back, nodes whose mode was assigned brought to their end. Nodes that
+    are done stay in their new mode; `rollout rollback` takes them back.
 
     \b
     Example:

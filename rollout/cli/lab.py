@@ -87,7 +87,8 @@ def _functions() -> ModuleType:
         if error.name is None or error.name.startswith("rollout"):
             raise
         raise UsageError(
-            "lab-not-installed", f"cannot use the lab: the package {error.name} is not installed",
+            "lab-not-installed",
+            f"cannot use the lab: the package {error.name} is not installed",
             hint="pip install 'netkit-rollout[lab]'",
         ) from error
 

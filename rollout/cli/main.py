@@ -11,7 +11,7 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,11 +45,11 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 class RolloutGroup(click.Group):
     """Loads verbs late, and turns errors into words and exit codes."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, _ctx: click.Context) -> list[str]:
         """In the order people use them."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Load one verb."""
         if cmd_name not in COMMANDS:
             return None
@@ -58,7 +58,7 @@ class RolloutGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Verbs with their one line, none of them loaded."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
@@ -84,17 +84,24 @@ class RolloutGroup(click.Group):
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             return ExitCode.INTERRUPTED
-        except Exception as error:  # noqa: BLE001 - a bug: kept in a file, named in one line
+        except Exception as error:  # a bug: kept in a file, named in one line
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise
             return _keep_bug(error, ctx.obj.crash_dir() if ctx.obj is not None else None)
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
         """As click's, with our form of usage errors and our exit codes."""
         if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **extra)
+            return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         try:
-            code = super().main(*args, standalone_mode=False, **extra)
+            code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             code = ExitCode.USAGE
@@ -118,7 +125,8 @@ def _say_usage(error: click.ClickException) -> ExitCode:
 
     ctx = getattr(error, "ctx", None)
     path = ctx.command_path if ctx else "rollout"
-    click.echo(f"error: cannot understand the command: {plain(error.format_message())}\n  next: {path} --help", err=True)
+    click.echo(f"error: cannot understand the command: {plain(error.format_message())}", err=True)
+    click.echo(f"  next: {path} --help", err=True)
     return ExitCode.USAGE
 
 

@@ -99,13 +99,17 @@ _POLICY_OPTIONS = (
     click.option("--target", type=click.Choice(sorted(MODES)), help="Mode to move to."),
     click.option("--node", "nodes", multiple=True, metavar="NAME", help="Plan only this node. May be repeated."),
     click.option("--selector", type=LABEL, multiple=True, help="Plan only nodes with this label. May be repeated."),
-    click.option("--method", type=click.Choice([m.value for m in MethodChoice]), help="How agents are brought up anew."),
+    click.option(
+        "--method", type=click.Choice([m.value for m in MethodChoice]), help="How agents are brought up anew."
+    ),
     click.option("--max-unavailable", metavar="N|N%", help="Most nodes out at once; foreign outages count."),
     click.option("--canary", type=int, help="Nodes in the first wave."),
     click.option("--growth", type=int, help="Each wave is at most so many times as large as the one before."),
     click.option("--soak-fenced", "soak_fenced_s", type=DURATION, help="Watch a node so long before it takes pods."),
     click.option("--soak-loaded", "soak_loaded_s", type=DURATION, help="Watch a wave under load so long."),
-    click.option("--on-failure", type=click.Choice([f.value for f in OnFailure]), help="What happens to a failed node."),
+    click.option(
+        "--on-failure", type=click.Choice([f.value for f in OnFailure]), help="What happens to a failed node."
+    ),
     click.option("--failure-budget", type=int, help="Failed nodes tolerated before the rollout holds."),
     click.option("--waive", multiple=True, metavar="RULE", help="Lift one blocking preflight rule. May be repeated."),
     click.option("--waive-by", metavar="NAME", help="Who asks for the waiver."),

@@ -25,7 +25,7 @@ OUT_OPTION = click.option("--out", type=click.Path(path_type=Path), help="Also w
 @output_option("text", "json", "md")
 @cluster_options
 @with_session
-def plan(session: Session, out: Path | None, output: str, **given: Any) -> None:
+def plan(session: Session, /, out: Path | None, output: str, **given: Any) -> None:
     """Make a plan and save it. Touches no node.
 
     Options override the policy of the configuration. The same cluster and policy give the same plan, byte for byte.
@@ -54,7 +54,9 @@ def finish_plan(result: PlanResult, out: Path | None, output: str) -> None:
 def require_writable(out: Path | None) -> None:
     """Raises `UsageError` before the work when the file has no folder to be in."""
     if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
-        raise UsageError("plan-out", f"cannot write the plan to {out}: no such folder, or it is one", hint="name a file")
+        raise UsageError(
+            "plan-out", f"cannot write the plan to {out}: no such folder, or it is one", hint="name a file"
+        )
 
 
 def _write(out: Path, document: bytes) -> None:
@@ -62,6 +64,7 @@ def _write(out: Path, document: bytes) -> None:
         out.write_bytes(document + b"\n")
     except OSError as error:
         raise UsageError(
-            "plan-out", f"cannot write the plan to {out}: {error.strerror}",
+            "plan-out",
+            f"cannot write the plan to {out}: {error.strerror}",
             hint="it is saved in the state all the same; see: rollout status --all",
         ) from error

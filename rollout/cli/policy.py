@@ -33,7 +33,13 @@ def require_sane(policy: Policy) -> None:
     if policy.target is DatapathMode.AUTO:
         raise _wrong("target", "auto is no mode to move to; it settles on veth or netkit by itself")
     _require_share(policy.max_unavailable)
-    for name, least in (("canary", 1), ("growth", 1), ("failure_budget", 0), ("soak_fenced_s", 0), ("soak_loaded_s", 0)):
+    for name, least in (
+        ("canary", 1),
+        ("growth", 1),
+        ("failure_budget", 0),
+        ("soak_fenced_s", 0),
+        ("soak_loaded_s", 0),
+    ):
         value = getattr(policy, name)
         if value < least:
             raise _wrong(name, f"{value} is too small, the least is {least}")
@@ -70,13 +76,15 @@ def _require_waiver(waiver: Waiver) -> None:
         raise _wrong("waivers", f"there is no preflight rule {waiver.rule}", near_miss(waiver.rule, known))
     if not waiver.by.strip() or not waiver.reason.strip():
         raise _wrong(
-            "waivers", f"the waiver of {waiver.rule} says not who asked for it and why",
+            "waivers",
+            f"the waiver of {waiver.rule} says not who asked for it and why",
             "give both: --waive-by NAME --waive-reason TEXT",
         )
 
 
 def _wrong(key: str, why: str, hint: str = "") -> UsageError:
     return UsageError(
-        "policy-wrong", f"cannot use the policy: {key}: {why}",
+        "policy-wrong",
+        f"cannot use the policy: {key}: {why}",
         hint=hint or "where values come from: rollout config show; what they mean: rollout plan --help",
     )

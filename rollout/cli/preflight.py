@@ -21,7 +21,7 @@ from rollout.domain.errors import ExitCode
 @output_option("text", "json", "md")
 @cluster_options
 @with_session
-def preflight(session: Session, output: str, **given: Any) -> ExitCode:
+def preflight(session: Session, /, output: str, **given: Any) -> ExitCode:
     """Judge every preflight rule on the nodes that the policy speaks of. Changes nothing.
 
     Exits 0 when nothing blocks, 4 when something does. What could not be told blocks.

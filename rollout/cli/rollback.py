@@ -22,7 +22,7 @@ from rollout.cli.wiring import Reach
 @cluster_options
 @with_session
 def rollback(
-    session: Session, rollout: str | None, wave: int | None, nodes: tuple[str, ...], out: Path | None, output: str
+    session: Session, /, rollout: str | None, wave: int | None, nodes: tuple[str, ...], out: Path | None, output: str
 ) -> None:
     """Make the plan that takes a rollout back: all of it, one wave or named nodes. Touches no node.
 

@@ -133,7 +133,9 @@ def read_document(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UsageError(
-            "plan-file", f"cannot read the plan {path}: {error.strerror}", hint="name a file that rollout plan wrote, or an id"
+            "plan-file",
+            f"cannot read the plan {path}: {error.strerror}",
+            hint="name a file that rollout plan wrote, or an id",
         ) from error
 
 

@@ -23,7 +23,7 @@ from rollout.domain.plan import Plan, decode_plan
 @output_option("text", "json", "md")
 @journal_options
 @with_session
-def show(session: Session, plan: str | None, output: str) -> None:
+def show(session: Session, /, plan: str | None, output: str) -> None:
     """Show a plan for review: a file, an id or a digest's prefix; the latest when none is named.
 
     A file is shown as it is, and needs no state. Page one says what happens to whom, when, how it stops and how it is

@@ -26,7 +26,7 @@ def state() -> None:
 @state.command()
 @journal_options
 @with_session
-def upgrade(session: Session) -> None:
+def upgrade(session: Session, /) -> None:
     """Create the state, or bring it to this program's schema after a backup. Refused while a rollout is applied.
 
     \b
@@ -49,7 +49,7 @@ def upgrade(session: Session) -> None:
 @output_option("text", "json")
 @journal_options
 @with_session
-def check(session: Session, output: str) -> ExitCode:
+def check(session: Session, /, output: str) -> ExitCode:
     """Look at all of it: schema, file, plans, and every journal's hash chain. Changes nothing.
 
     Exits 0 when it is whole, 4 when its schema is another one, 6 when something in it does not hold.
@@ -78,7 +78,7 @@ def _page(place: str, found: StateCheck) -> list[Block]:
 @state.command()
 @journal_options
 @with_session
-def export(session: Session) -> None:
+def export(session: Session, /) -> None:
     """Print the whole state as JSON lines, with every hash, for archives. The last line counts the ones before it.
 
     \b

@@ -22,7 +22,7 @@ from rollout.domain.journal import RolloutState
 @output_option("text", "json", "md")
 @journal_options
 @with_session
-def status(session: Session, rollout: str | None, every: bool, output: str) -> None:
+def status(session: Session, /, rollout: str | None, every: bool, output: str) -> None:
     """Where a rollout stands: phase, wave, every node, why it is not further and the command that moves it on.
 
     Read from the journal alone, so it answers while the cluster is down. The latest rollout when none is named.
@@ -69,7 +69,7 @@ def _runner(session: Session, state: RolloutState) -> tuple[str, bool]:
 @output_option("text", "json", "md")
 @journal_options
 @with_session
-def why(session: Session, node: str, rollout: str | None, output: str) -> None:
+def why(session: Session, /, node: str, rollout: str | None, output: str) -> None:
     """Why a node is where it is: one sentence, the deadline, the command that unblocks it, its history.
 
     \b

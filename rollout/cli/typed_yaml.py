@@ -1,7 +1,7 @@
 """A YAML document into frozen dataclasses, by their type hints, with the line of everything that is wrong.
 
-Decision: our own reader over PyYAML's node graph. Instead of: msgspec or pydantic on plain values, because they have lost
-the line numbers, and a person who misspelt a key wants the line.
+Decision: our own reader over PyYAML's node graph. Instead of: msgspec or pydantic on plain values, because they have
+lost the line numbers, and a person who misspelt a key wants the line.
 """
 
 from __future__ import annotations
@@ -85,13 +85,15 @@ class YamlReader:
 
     def _unreadable(self, why: str) -> UsageError:
         return UsageError(
-            "config-unreadable", f"cannot read the configuration {self._file}: {why}",
+            "config-unreadable",
+            f"cannot read the configuration {self._file}: {why}",
             hint="mend the file, or name another one: --config FILE",
         )
 
     def _wrong(self, node: yaml.Node, path: str, why: str, hint: str = "") -> UsageError:
         return UsageError(
-            "config-wrong", f"cannot use the configuration: {path or 'the document'}: {why}",
+            "config-wrong",
+            f"cannot use the configuration: {path or 'the document'}: {why}",
             hint=hint or "all keys with their meaning: rollout config show",
             context=f"{self._file}, line {node.start_mark.line + 1}",
         )

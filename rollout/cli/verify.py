@@ -20,7 +20,7 @@ from rollout.domain.verdict import Status
 @output_option("text", "json", "md")
 @cluster_options
 @with_session
-def verify(session: Session, nodes: tuple[str, ...], expect: str | None, output: str) -> ExitCode:
+def verify(session: Session, /, nodes: tuple[str, ...], expect: str | None, output: str) -> ExitCode:
     """Look at nodes now and judge them, outside any rollout; all nodes when none is named. Changes nothing.
 
     The kernel's link table is the truth. Exits 0 when all is proven, 5 when a check failed, 6 when something could not

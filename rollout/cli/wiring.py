@@ -1,7 +1,7 @@
 """Where adapters are chosen: the only module that imports them.
 
-Each is imported when it is needed: `rollout status` must answer while the cluster is down and must not pay for clients that
-it does not use.
+Each is imported when it is needed: `rollout status` must answer while the cluster is down and must not pay for clients
+that it does not use.
 """
 
 from __future__ import annotations
@@ -115,9 +115,7 @@ class SystemWiring:
         self._clock = SystemClock()
 
     @contextmanager
-    def world(
-        self, config: Config, reach: Reach, reporter: Reporter, *, create_state: bool = False
-    ) -> Iterator[World]:
+    def world(self, config: Config, reach: Reach, reporter: Reporter, *, create_state: bool = False) -> Iterator[World]:
         """The ports of one command, closed at its end."""
         close: list[Callable[[], None]] = []
         try:
@@ -130,8 +128,16 @@ class SystemWiring:
                 cluster, hosts, observer = _cluster(config, self._clock)
                 close.append(cluster.close)
             yield World(
-                cluster=cluster, hosts=hosts, observer=observer, store=store, clock=self._clock, reporter=reporter,
-                who=self.who(), addresses=config.hosts, lease_s=config.lease_seconds, observe_s=config.observe_timeout,
+                cluster=cluster,
+                hosts=hosts,
+                observer=observer,
+                store=store,
+                clock=self._clock,
+                reporter=reporter,
+                who=self.who(),
+                addresses=config.hosts,
+                lease_s=config.lease_seconds,
+                observe_s=config.observe_timeout,
             )
         finally:
             for end in reversed(close):
@@ -207,16 +213,32 @@ def _cluster(config: Config, clock: Clock) -> tuple[Cluster, Hosts, Observer]:
     from rollout.adapters.packaged import packaged_dir  # noqa: PLC0415
 
     ssh = config.ssh
-    hosts = AnsibleHosts(HostsSettings(
-        run_dir=config.run_dir, playbooks=packaged_dir("playbooks"), known_hosts=ssh.known_hosts, user=ssh.user,
-        port=ssh.port, private_key=ssh.private_key, become=ssh.become, python=ssh.python,
-        connect_timeout_s=ssh.connect_timeout, extra_ssh_args=ssh.extra_args,
-        before_node=config.hooks.before_node, after_node=config.hooks.after_node,
-    ))
-    cluster = KubernetesCluster.connect(ClusterSettings(
-        kubeconfig=config.kubeconfig, context=config.context, agent_namespace=config.agent_namespace,
-        qps=float(config.api.qps), burst=config.api.burst, request_timeout_s=float(config.api.timeout),
-    ))
+    hosts = AnsibleHosts(
+        HostsSettings(
+            run_dir=config.run_dir,
+            playbooks=packaged_dir("playbooks"),
+            known_hosts=ssh.known_hosts,
+            user=ssh.user,
+            port=ssh.port,
+            private_key=ssh.private_key,
+            become=ssh.become,
+            python=ssh.python,
+            connect_timeout_s=ssh.connect_timeout,
+            extra_ssh_args=ssh.extra_args,
+            before_node=config.hooks.before_node,
+            after_node=config.hooks.after_node,
+        )
+    )
+    cluster = KubernetesCluster.connect(
+        ClusterSettings(
+            kubeconfig=config.kubeconfig,
+            context=config.context,
+            agent_namespace=config.agent_namespace,
+            qps=float(config.api.qps),
+            burst=config.api.burst,
+            request_timeout_s=float(config.api.timeout),
+        )
+    )
     return cluster, hosts, PlaybookObserver(hosts, clock)
 
 

@@ -77,6 +77,9 @@ class AgentState:
         return self.settings.get(FIELD_OF_FLAG.get(flag, ""))
 
 
+HOST_LINKS = frozenset({"cilium_host", "cilium_net"})
+"""A veth pair in every mode (real-cluster.md): the host's own endpoint, never counted."""
+
 FIELD_OF_FLAG: Mapping[str, str] = {
     "datapath-mode": "DatapathMode",
     "enable-bpf-tproxy": "EnableBPFTProxy",
@@ -137,6 +140,7 @@ def parse_agent(observation: Observation | None) -> AgentState | None:
     states: dict[str, int] = {}
     for endpoint in endpoints:
         states[str(endpoint.get("state", ""))] = states.get(str(endpoint.get("state", "")), 0) + 1
+    links = {str(e["interface-name"]) for e in endpoints if e.get("interface-name")}
     text = {key: str(document.get(key) or "") for key in _TEXT_FIELDS}
     return AgentState(
         state=str(document.get("agent", "down")),
@@ -144,7 +148,7 @@ def parse_agent(observation: Observation | None) -> AgentState | None:
         controllers_failing=int(document.get("controllers-failing") or 0),
         settings=dict(document.get("settings") or {}),
         endpoint_states=states,
-        endpoint_links=tuple(sorted(str(e["interface-name"]) for e in endpoints if e.get("interface-name"))),
+        endpoint_links=tuple(sorted(links - HOST_LINKS)),
         **{_TEXT_FIELDS[key]: value for key, value in text.items()},
     )
 

@@ -43,7 +43,7 @@ class Story:
         """Run one rollout command; its standard output. Raises `DemoFailed` on another exit code."""
         say(f"\n$ rollout {shlex.join(arguments)}")
         done = subprocess.run(
-            [sys.executable, "-m", "rollout", "--config", str(self.info.config), *arguments],
+            [sys.executable, "-m", "rollout", *arguments, "--config", str(self.info.config)],
             stdout=subprocess.PIPE,
             text=True,
             check=False,

@@ -108,6 +108,10 @@ class Drive:
         raise AssertionError("the rollout never came to rest")
 
 
+def rollout_phase(drive: Drive) -> RolloutPhase:
+    return drive.state.phase
+
+
 def phases(drive: Drive) -> dict[str, NodePhase]:
     return {name: drive.state.node(name).phase for name in NAMES}
 
@@ -115,7 +119,7 @@ def phases(drive: Drive) -> dict[str, NodePhase]:
 def test_all_goes_well() -> None:
     drive = Drive(plan_of(NAMES, small_policy()))
     drive.run()
-    assert drive.state.phase is RolloutPhase.COMPLETED
+    assert rollout_phase(drive) is RolloutPhase.COMPLETED
     assert set(phases(drive).values()) == {NodePhase.DONE}
     started = [
         e.body.node for e in drive.entries if isinstance(e.body, NodeDecided) and e.body.event is NodeEvent.START
@@ -178,7 +182,7 @@ def test_failure_before_armed_gives_the_node_back_and_holds() -> None:
         (Track.RETURN, StepKind.RELEASE),
         (Track.RETURN, StepKind.UNCORDON),
     )
-    assert drive.state.phase is RolloutPhase.HELD
+    assert rollout_phase(drive) is RolloutPhase.HELD
     assert "1 node(s) failed" in drive.state.reason
 
 
@@ -188,7 +192,7 @@ def test_an_untouched_node_that_fails_is_skipped() -> None:
     drive.end(name, Result.FAILED)
     drive.run()
     assert drive.state.node(name).phase is NodePhase.SKIPPED
-    assert drive.state.phase is RolloutPhase.HELD
+    assert rollout_phase(drive) is RolloutPhase.HELD
 
 
 def test_failure_after_armed_quarantines_by_default() -> None:
@@ -197,7 +201,7 @@ def test_failure_after_armed_quarantines_by_default() -> None:
     drive.end(name, Result.FAILED)
     drive.run()
     assert drive.state.node(name).phase is NodePhase.QUARANTINED
-    assert drive.state.phase is RolloutPhase.HELD
+    assert rollout_phase(drive) is RolloutPhase.HELD
 
 
 def test_failure_after_armed_rolls_back_when_the_policy_says_so() -> None:
@@ -206,7 +210,7 @@ def test_failure_after_armed_rolls_back_when_the_policy_says_so() -> None:
     drive.end(name, Result.FAILED)
     drive.run()
     assert drive.state.node(name).phase is NodePhase.ROLLED_BACK
-    assert drive.state.phase is RolloutPhase.HELD
+    assert rollout_phase(drive) is RolloutPhase.HELD
 
 
 def test_a_failure_on_the_way_back_quarantines() -> None:
@@ -224,7 +228,7 @@ def test_within_the_budget_the_rollout_goes_on() -> None:
     name = run_until(drive, StepKind.DRAIN)
     drive.end(name, Result.FAILED)
     drive.run()
-    assert drive.state.phase is RolloutPhase.COMPLETED
+    assert rollout_phase(drive) is RolloutPhase.COMPLETED
     assert sorted(phases(drive).values(), key=lambda p: p.value).count(NodePhase.DONE) == 4
 
 
@@ -235,7 +239,7 @@ def test_resume_accepts_what_failed() -> None:
     drive.run()
     drive.record(RolloutDecided(RolloutEvent.RESUME))
     drive.run()
-    assert drive.state.phase is RolloutPhase.COMPLETED
+    assert rollout_phase(drive) is RolloutPhase.COMPLETED
     assert failed_nodes(drive.state) == frozenset()
 
 
@@ -244,12 +248,12 @@ def test_a_pause_lets_the_running_node_reach_a_rest_and_starts_none() -> None:
     name = run_until(drive, StepKind.EVACUATE)
     drive.record(Control(Verb.PAUSE, "ann"))
     drive.run()
-    assert drive.state.phase is RolloutPhase.HELD
+    assert rollout_phase(drive) is RolloutPhase.HELD
     assert drive.state.node(name).done[-1] == (Track.FORWARD, StepKind.RELEASE)
     assert [n for n, p in phases(drive).items() if p is not NodePhase.PENDING] == [name]
     drive.record(Control(Verb.RESUME, "ann"), RolloutDecided(RolloutEvent.RESUME))
     drive.run()
-    assert drive.state.phase is RolloutPhase.COMPLETED
+    assert rollout_phase(drive) is RolloutPhase.COMPLETED
 
 
 def test_a_held_gate_holds_and_is_asked_again() -> None:
@@ -260,12 +264,12 @@ def test_a_held_gate_holds_and_is_asked_again() -> None:
             drive.end(name)
     drive.gate("hold")
     drive.run()
-    assert drive.state.phase is RolloutPhase.HELD
+    assert rollout_phase(drive) is RolloutPhase.HELD
     assert "gate of canary holds" in drive.state.reason
     assert list(phases(drive).values()).count(NodePhase.DONE) == 1
     drive.record(RolloutDecided(RolloutEvent.RESUME))
     drive.run()
-    assert drive.state.phase is RolloutPhase.COMPLETED
+    assert rollout_phase(drive) is RolloutPhase.COMPLETED
 
 
 def test_abort_gives_back_the_unarmed_and_finishes_the_armed() -> None:
@@ -279,7 +283,7 @@ def test_abort_gives_back_the_unarmed_and_finishes_the_armed() -> None:
             drive.end(name)
     drive.record(Control(Verb.ABORT, "ann", "enough"))
     drive.run()
-    assert drive.state.phase is RolloutPhase.ABORTED
+    assert rollout_phase(drive) is RolloutPhase.ABORTED
     found = phases(drive)
     assert found["n1"] is NodePhase.DONE
     assert found["n2"] is NodePhase.RETURNED
@@ -292,12 +296,12 @@ def test_a_held_node_goes_on_from_the_drain_when_continued() -> None:
     drive.end(name, Result.HELD)
     drive.run()
     assert drive.state.node(name).phase is NodePhase.HELD
-    assert drive.state.phase is RolloutPhase.HELD
+    assert rollout_phase(drive) is RolloutPhase.HELD
     drive.record(RolloutDecided(RolloutEvent.RESUME), NodeDecided(name, NodeEvent.CONTINUE))
     drive.step()
     assert drive.busy[name].step is StepKind.DRAIN
     drive.run()
-    assert drive.state.phase is RolloutPhase.COMPLETED
+    assert rollout_phase(drive) is RolloutPhase.COMPLETED
 
 
 def test_another_plan_is_refused() -> None:

@@ -34,7 +34,7 @@ class Rollout:
         flags = ["--config", str(self.info.config), "--state", str(self.state)]
         if kubeconfig is not None:
             flags += ["--kubeconfig", str(kubeconfig)]
-        return [sys.executable, "-m", "rollout", *flags, *arguments]
+        return [sys.executable, "-m", "rollout", *arguments, *flags]
 
     def run(self, *arguments: str, expect: int = 0, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run to the end and require the exit code."""

@@ -82,8 +82,7 @@ class AnsibleHosts:
             raise UsageError(
                 "playbook-unknown", f"cannot run the playbook {name}: it is not in {self._settings.playbooks}"
             )
-        with rundir.opened(self._settings, playbook.stem) as folder:
-            control = rundir.control_dir(folder)
+        with rundir.opened(self._settings, playbook.stem) as folder, rundir.control_dir(folder) as control:
             rundir.write(self._settings, folder, control, hosts, {"limit_s": wall_s, **variables})
             spec = {
                 "parent": os.getpid(),

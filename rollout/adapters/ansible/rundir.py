@@ -68,13 +68,21 @@ def prune(settings: HostsSettings) -> None:
                 shutil.rmtree(folder)
 
 
-def control_dir(folder: Path) -> Path:
-    """Where the run's SSH control sockets live: in the run's folder when their path stays short enough for a socket."""
-    inside = folder / "cp"
-    if len(str(inside)) + _CONTROL_NAME <= _LONGEST_SOCKET_PATH:
-        inside.mkdir(mode=0o700)
-        return inside
-    return Path(tempfile.mkdtemp(prefix="nkr-", dir="/tmp"))
+@contextlib.contextmanager
+def control_dir(folder: Path) -> Iterator[Path]:
+    """Where the run's SSH control sockets live: in the run's folder when their path stays short enough for a socket.
+
+    The executor removes it as well, for the case that we are killed.
+    """
+    control = folder / "cp"
+    if len(str(control)) + _CONTROL_NAME <= _LONGEST_SOCKET_PATH:
+        control.mkdir(mode=0o700)
+    else:
+        control = Path(tempfile.mkdtemp(prefix="nkr-", dir="/tmp"))
+    try:
+        yield control
+    finally:
+        shutil.rmtree(control, ignore_errors=True)
 
 
 def write(

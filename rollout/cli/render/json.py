@@ -85,16 +85,18 @@ def entry_values(entry: Entry) -> dict[str, Any]:
 
 def proofs_values(proofs: tuple[NodeProof, ...]) -> dict[str, Any]:
     """`verify`."""
-    return {"nodes": [
-        {
-            "node": proof.node,
-            "expected": proof.expected.value,
-            "status": proof.status.value,
-            "links": proof.links.counts() if proof.links else None,
-            "verdicts": to_plain(proof.verdicts),
-        }
-        for proof in proofs
-    ]}
+    return {
+        "nodes": [
+            {
+                "node": proof.node,
+                "expected": proof.expected.value,
+                "status": proof.status.value,
+                "links": proof.links.counts() if proof.links else None,
+                "verdicts": to_plain(proof.verdicts),
+            }
+            for proof in proofs
+        ]
+    }
 
 
 def _time(at: datetime | None) -> str | None:

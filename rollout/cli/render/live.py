@@ -13,7 +13,12 @@ from rollout.domain.plan import Plan
 _QUIET = (SETTLED_PHASES - {NodePhase.LOST}) | {NodePhase.PENDING}
 
 COLOURS: Mapping[str, str] = {
-    "held": "yellow", "quarantined": "red", "lost": "red", "returning": "yellow", "rolling-back": "yellow", "rest": "dim",
+    "held": "yellow",
+    "quarantined": "red",
+    "lost": "red",
+    "returning": "yellow",
+    "rolling-back": "yellow",
+    "rest": "dim",
 }
 
 

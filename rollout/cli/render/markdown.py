@@ -15,7 +15,9 @@ _AT_START = re.compile(r"^(\s*)([-=:]|\d+[.)])")
 def escaped(text: object) -> str:
     """Text that Markdown shows as it is."""
     shown = _MARKUP.sub(r"\\\1", plain(text))
-    shown = _AT_START.sub(lambda m: f"{m[1]}\\{m[2]}" if not m[2][0].isdigit() else f"{m[1]}{m[2][:-1]}\\{m[2][-1]}", shown)
+    shown = _AT_START.sub(
+        lambda m: f"{m[1]}\\{m[2]}" if not m[2][0].isdigit() else f"{m[1]}{m[2][:-1]}\\{m[2][-1]}", shown
+    )
     return re.sub(r"(?i)\b(https?|ftp|mailto|www)([:.])", r"\1\\\2", shown)
 
 

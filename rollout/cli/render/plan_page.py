@@ -39,13 +39,15 @@ def planned_page(plan: Plan, digest: str) -> Page:
 def summary(plan: Plan, digest: str) -> Iterator[Block]:
     """Page one: what happens to whom, when, how it stops, how it is undone."""
     yield Heading(f"Plan {digest[:12]}: {plan.purpose}", 1)
-    yield Pairs((
-        ("id", digest[:12]),
-        ("digest", digest),
-        ("cluster", f"{plan.cluster.uid}, {count(plan.cluster.fleet, 'node')}"),
-        ("agent", f"{plan.cluster.agent_daemonset}, image {plan.cluster.agent_image}"),
-        ("made by", f"netkit-rollout {plan.program}, schema {plan.schema}, serial {plan.serial}"),
-    ))
+    yield Pairs(
+        (
+            ("id", digest[:12]),
+            ("digest", digest),
+            ("cluster", f"{plan.cluster.uid}, {count(plan.cluster.fleet, 'node')}"),
+            ("agent", f"{plan.cluster.agent_daemonset}, image {plan.cluster.agent_image}"),
+            ("made by", f"netkit-rollout {plan.program}, schema {plan.schema}, serial {plan.serial}"),
+        )
+    )
     yield Heading("What happens")
     yield Bullets(tuple(_what(plan)))
     yield Heading("When")
@@ -57,7 +59,7 @@ def summary(plan: Plan, digest: str) -> Iterator[Block]:
     yield Heading("How it stops")
     yield Bullets(tuple(_stops(plan)))
     yield Heading("How it is undone")
-    yield Bullets((plan.rollback, "that plan is reviewed and approved like this one, and may take back one wave or single nodes"))
+    yield Bullets((plan.rollback, "that plan is approved like this one, and may take back one wave or single nodes"))
 
 
 def _what(plan: Plan) -> Iterator[str]:
@@ -71,13 +73,14 @@ def _what(plan: Plan) -> Iterator[str]:
         )
     evictions = [pod for n in plan.nodes for pod in n.evictions]
     bounded = sum(1 for pod in evictions if pod.budgets)
-    yield f"{count(len(evictions), 'pod')} are evicted and start again elsewhere; disruption budgets bound {bounded} of them"
-    yield f"{count(sum(len(n.daemon_pods) for n in plan.nodes), 'DaemonSet pod')} stop and come back on their own nodes"
+    yield f"evicted, to start again elsewhere: {count(len(evictions), 'pod')}, {bounded} of them under a budget"
+    daemons = sum(len(n.daemon_pods) for n in plan.nodes)
+    yield f"stopped, to come back on their own nodes: {count(daemons, 'DaemonSet pod')}"
     stragglers = sum(len(n.stragglers) for n in plan.nodes)
     if stragglers:
-        yield f"{count(stragglers, 'pod')} that tolerate every taint are deleted while the agent is down, if it names them"
+        yield f"deleted while the agent is down, if it names them: {count(stragglers, 'pod')} that tolerate every taint"
     if plan.excluded:
-        yield f"{count(len(plan.excluded), 'node')} left out, with reasons below"
+        yield f"left out, with reasons below: {count(len(plan.excluded), 'node')}"
     hooks = [f"{h.name} ({h.sha256[:12]})" for h in plan.hooks if not h.empty]
     if hooks:
         yield f"your playbooks run around each node: {', '.join(hooks)}"
@@ -86,7 +89,7 @@ def _what(plan: Plan) -> Iterator[str]:
 def _when(plan: Plan) -> Iterator[str]:
     policy = plan.policy
     limit = policy.most_unavailable(plan.cluster.fleet)
-    yield f"at most {count(limit, 'node')} out of service at once ({policy.max_unavailable}), outages that are not ours counted"
+    yield f"at most {count(limit, 'node')} out of service at once ({policy.max_unavailable}), foreign outages counted"
     yield f"each node is watched for {span(policy.soak_fenced_s)} before it takes pods again"
     yield f"each wave is watched under load for {span(policy.soak_loaded_s)}; the next begins only when its gate is sure"
     yield "no time of day is planned: it begins with `rollout apply` and a step ends early when its work is done"
@@ -94,7 +97,7 @@ def _when(plan: Plan) -> Iterator[str]:
 
 def _stops(plan: Plan) -> Iterator[str]:
     budget = plan.policy.failure_budget
-    yield f"by itself, starting no further node, when more than {count(budget, 'node')} failed, or a wave's gate is not sure"
+    yield f"by itself: no further node begins when more than {count(budget, 'node')} failed or a gate is not sure"
     if plan.policy.on_failure is OnFailure.ROLL_BACK:
         yield "a node that fails after its mode was assigned is led back to its old mode at once"
     else:
@@ -123,7 +126,7 @@ def _findings(plan: Plan) -> Iterator[Block]:
     telling = [f for f in plan.findings if f.status in ("warn", "waived")]
     passed = sum(1 for f in plan.findings if f.status == "pass")
     yield Heading("Preflight")
-    yield Para(f"{count(passed, 'finding')} passed; those that warned or were waived:" if telling else f"all {passed} passed")
+    yield Para(f"{passed} passed; those that warned or were waived:" if telling else f"all {passed} passed")
     if telling:
         yield Table(
             ("rule", "node", "status", "finding", "remedy"),
@@ -155,13 +158,15 @@ def findings_page(findings: tuple[Finding, ...]) -> Page:
 def _cluster(plan: Plan) -> Iterator[Block]:
     yield Heading("What it rests on")
     yield Para("just before each node is touched these are read again; when one moved, that node is held")
-    yield Pairs((
-        ("inventory", plan.inventory_digest),
-        ("agent settings", plan.cluster.config_digest),
-        ("other CiliumNodeConfigs", plan.cluster.node_config_digest),
-        *((f"budget {name}", text) for name, text in sorted(plan.cluster.budgets.items())),
-        *((f"playbook {name}", digest) for name, digest in sorted(plan.playbooks.items())),
-    ))
+    yield Pairs(
+        (
+            ("inventory", plan.inventory_digest),
+            ("agent settings", plan.cluster.config_digest),
+            ("other CiliumNodeConfigs", plan.cluster.node_config_digest),
+            *((f"budget {name}", text) for name, text in sorted(plan.cluster.budgets.items())),
+            *((f"playbook {name}", digest) for name, digest in sorted(plan.playbooks.items())),
+        )
+    )
     if plan.node_configs:
         yield Heading("Objects it creates")
         rows = tuple(
@@ -175,25 +180,28 @@ def _node(node: NodePlan) -> Iterator[Block]:
     yield Heading(f"Node {node.name}: {node.source.value} to {node.target.value} by {node.method.value}")
     assign = f"set to {node.assign}" if node.assign else "removed: the cluster's own setting gives the mode"
     facts = node.facts
-    yield Pairs((
-        ("kernel", facts.kernel),
-        ("address", facts.internal_ip),
-        ("mode label", assign),
-        ("endpoint links now", _settings((k, str(v)) for k, v in facts.links.items()) or "none seen"),
-        *((f"setting {key}", f"{before or '(unset)'} -> {after or '(unset)'}") for key, (before, after) in _changes(node)),
-    ))
+    yield Pairs(
+        (
+            ("kernel", facts.kernel),
+            ("address", facts.internal_ip),
+            ("mode label", assign),
+            ("endpoint links now", _settings((k, str(v)) for k, v in facts.links.items()) or "none seen"),
+            *((f"setting {key}", change) for key, change in _changes(node)),
+        )
+    )
     if node.risks:
         yield Bullets(tuple(f"risk: {risk}" for risk in node.risks), Tone.CARE)
     yield Table(("#", "step", "what it does", "deadline"), tuple(_step(n, s) for n, s in enumerate(node.steps, 1)))
-    yield Para(f"back, if it comes to that: {_way(node.returning)} before its mode was assigned, {_way(node.backing)} after")
+    yield Para(f"if it fails: {_way(node.returning)} before its mode was assigned, {_way(node.backing)} after")
     pods = (("evicted", node.evictions), ("DaemonSet", node.daemon_pods), ("straggler", node.stragglers))
     rows = tuple(row for fate, found in pods for row in _pods(fate, found))
     if rows:
         yield Table(("pod", "what", "owner", "budgets", "note"), rows)
 
 
-def _changes(node: NodePlan) -> list[tuple[str, tuple[str, str]]]:
-    return [(key, (change[0], change[1])) for key, change in sorted(node.config_change.items())]
+def _changes(node: NodePlan) -> Iterator[tuple[str, str]]:
+    for key, (before, after) in sorted(node.config_change.items()):
+        yield key, f"{before or '(unset)'} -> {after or '(unset)'}"
 
 
 def _step(number: int, step: PlannedStep) -> tuple[str, ...]:

@@ -73,8 +73,14 @@ def _wave(status: RolloutStatus) -> str:
 def _node(node: NodeStatus, now: datetime) -> tuple[str, ...]:
     done = f"{node.done}/{node.steps}"
     return (
-        node.name, str(node.wave), node.phase.value, node.step or "-", done, since(node.since, now),
-        node.reason or "-", node.hint or "-",
+        node.name,
+        str(node.wave),
+        node.phase.value,
+        node.step or "-",
+        done,
+        since(node.since, now),
+        node.reason or "-",
+        node.hint or "-",
     )
 
 

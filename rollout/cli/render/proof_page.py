@@ -7,7 +7,10 @@ from rollout.cli.render.blocks import Block, Heading, Page, Para, Table, Tone
 from rollout.domain.verdict import Status
 
 TONES = {
-    Status.PASS: Tone.GOOD, Status.FAIL: Tone.BAD, Status.INCONCLUSIVE: Tone.CARE, Status.SKIPPED: Tone.FAINT,
+    Status.PASS: Tone.GOOD,
+    Status.FAIL: Tone.BAD,
+    Status.INCONCLUSIVE: Tone.CARE,
+    Status.SKIPPED: Tone.FAINT,
 }
 
 
@@ -15,18 +18,23 @@ def proofs_page(proofs: tuple[NodeProof, ...]) -> Page:
     """A line per node, then every verdict that is not a pass."""
     if not proofs:
         return [Heading("Verify", 1), Para("no node was looked at")]
-    page: list[Block] = [Heading("Verify", 1), Table(
-        ("node", "expected", "verdict", "endpoint links by the kernel"),
-        tuple((p.node, p.expected.value, p.status.value, _links(p)) for p in proofs),
-        tuple(TONES[p.status] for p in proofs),
-    )]
+    page: list[Block] = [
+        Heading("Verify", 1),
+        Table(
+            ("node", "expected", "verdict", "endpoint links by the kernel"),
+            tuple((p.node, p.expected.value, p.status.value, _links(p)) for p in proofs),
+            tuple(TONES[p.status] for p in proofs),
+        ),
+    ]
     verdicts = [v for p in proofs for v in p.verdicts]
     page.append(Heading("Checks"))
-    page.append(Table(
-        ("node", "check", "verdict", "what was found"),
-        tuple((v.node, v.check, v.status.value, v.message) for v in verdicts),
-        tuple(TONES[v.status] for v in verdicts),
-    ))
+    page.append(
+        Table(
+            ("node", "check", "verdict", "what was found"),
+            tuple((v.node, v.check, v.status.value, v.message) for v in verdicts),
+            tuple(TONES[v.status] for v in verdicts),
+        )
+    )
     return page
 
 

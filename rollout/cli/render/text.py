@@ -1,4 +1,4 @@
-"""Blocks as text for a terminal. Content goes through `plain` and colour is added afterwards, so no name brings its own."""
+"""Blocks as text for a terminal. Content goes through `plain`, colour is added afterwards: no name brings its own."""
 
 from __future__ import annotations
 

@@ -66,10 +66,6 @@ class PodWorker:
     def start(self) -> None:
         self._thread.start()
 
-    @property
-    def done(self) -> bool:
-        return not self._thread.is_alive()
-
     # What happens to the pod: called by other threads.
 
     def update(self, pod: Json) -> None:

@@ -39,8 +39,8 @@ def test_controller_cpu(sshd: Sshd, tmp_path: Path) -> None:
         assert hosts.read(PLAYBOOK.name, HOSTS, VARIABLES, wall_s=60)["n1"].result is HostResult.SUCCEEDED
 
     def plain() -> None:
-        with rundir.opened(settings, "plain") as folder:
-            rundir.write(settings, folder, rundir.control_dir(folder), HOSTS, {**VARIABLES, "limit_s": 60})
+        with rundir.opened(settings, "plain") as folder, rundir.control_dir(folder) as control:
+            rundir.write(settings, folder, control, HOSTS, {**VARIABLES, "limit_s": 60})
             command = [PLAIN, *rundir.arguments(settings, folder, PLAYBOOK, 1)]
             environment = rundir.environment(folder)
             subprocess.run(command, env=environment, cwd=folder, check=True, stdout=subprocess.DEVNULL)

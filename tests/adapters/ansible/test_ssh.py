@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Timer
 
@@ -28,6 +30,14 @@ AS_NOBODY = """
   tasks:
     - ansible.builtin.raw: "true"
 """
+PROGRAM_AS_NOBODY = """
+- hosts: all
+  gather_facts: false
+  become: true
+  become_user: nobody
+  tasks:
+    - onnode: {program: observe, request: {probes: [links]}}
+"""
 MODULE = """
 - hosts: all
   gather_facts: false
@@ -35,12 +45,13 @@ MODULE = """
     - ansible.builtin.command: "true"
 """
 
+BROKEN = "- hosts: all\n  tusks: []\n"
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return playbooks.write(
-        tmp_path / "playbooks", nobody=AS_NOBODY, module=MODULE, broken="- hosts: all\n  tusks: []\n"
-    )
+    more = {"nobody": AS_NOBODY, "program": PROGRAM_AS_NOBODY, "module": MODULE, "broken": BROKEN}
+    return playbooks.write(tmp_path / "playbooks", **more)
 
 
 def test_refused_port(sshd: Sshd, tmp_path: Path, folder: Path) -> None:
@@ -82,6 +93,19 @@ def test_key_not_accepted(sshd: Sshd, tmp_path: Path, folder: Path) -> None:
     assert (run.result, run.code) == (HostResult.UNREACHABLE, "ssh-auth")
 
 
+@contextmanager
+def played_sudo(sshd: Sshd, script: str) -> Iterator[None]:
+    """A `sudo` on the node that does what `script` says."""
+    played = sshd.tools / "sudo"
+    played.write_text(f"#!/bin/sh\n{script}\n")
+    played.chmod(0o755)
+    try:
+        yield
+    finally:
+        played.unlink()
+
+
+@pytest.mark.parametrize("playbook", ["nobody.yml", "program.yml"])
 @pytest.mark.parametrize(
     ("words", "code"),
     [
@@ -89,15 +113,17 @@ def test_key_not_accepted(sshd: Sshd, tmp_path: Path, folder: Path) -> None:
         ("Sorry, user ops is not allowed to execute '/bin/sh' as nobody on n1.", "sudo-refused"),
     ],
 )
-def test_sudo(sshd: Sshd, tmp_path: Path, folder: Path, words: str, code: str) -> None:
-    played = sshd.tools / "sudo"
-    played.write_text(f'#!/bin/sh\necho "{words}" >&2\nexit 1\n')
-    played.chmod(0o755)
-    try:
-        run = AnsibleHosts(playbooks.settings(sshd, tmp_path, folder)).act("nobody.yml", NODE, {}, wall_s=60)
-    finally:
-        played.unlink()
+def test_sudo_refuses(sshd: Sshd, tmp_path: Path, folder: Path, playbook: str, words: str, code: str) -> None:
+    with played_sudo(sshd, f'echo "{words}" >&2; exit 1'):
+        run = AnsibleHosts(playbooks.settings(sshd, tmp_path, folder)).act(playbook, NODE, {}, wall_s=60)
     assert (run.result, run.code) == (HostResult.FAILED, code)
+
+
+def test_sudo_lets_a_program_through(sshd: Sshd, tmp_path: Path, folder: Path) -> None:
+    with played_sudo(sshd, 'while [ "$1" != -u ]; do shift; done; shift 2; exec "$@"'):
+        run = AnsibleHosts(playbooks.settings(sshd, tmp_path, folder)).act("program.yml", NODE, {}, wall_s=60)
+    assert run.result is HostResult.SUCCEEDED, run
+    assert set(run.facts["documents"]) == {"links"}
 
 
 @pytest.mark.parametrize("playbook", ["module.yml", "observe-node.yml"])

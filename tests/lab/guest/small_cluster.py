@@ -124,6 +124,39 @@ class SmallCluster:
         }
 
 
+class Traffic:
+    """Requests to every ready pod of an app, all the time, from a thread; counts what was lost."""
+
+    def __init__(self, cluster: SmallCluster, app: str) -> None:
+        self._cluster = cluster
+        self._app = app
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._ask_on)
+        self.answered = 0
+        self.lost: list[str] = []
+
+    def __enter__(self) -> "Traffic":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _ask_on(self) -> None:
+        while not self._stop.wait(0.1):
+            for pod in self._cluster.ready(self._app):
+                name, address = pod["metadata"]["name"], pod["status"]["podIP"]
+                try:
+                    whole = name in self._cluster.fetch(address)
+                except OSError as error:
+                    self.lost.append(f"{name}: {error!r}")
+                    continue
+                self.answered += whole
+                if not whole:
+                    self.lost.append(f"{name}: cut short")
+
+
 def is_ready(held: Json) -> bool:
     """For pods and nodes."""
     conditions = held.get("status", {}).get("conditions") or []

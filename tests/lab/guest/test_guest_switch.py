@@ -8,7 +8,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 from kubeapi import Json
-from small_cluster import SmallCluster, small_cluster, until
+from small_cluster import SmallCluster, Traffic, small_cluster, until
 
 from rollout.lab.image import Image, ensure_image
 
@@ -67,7 +67,11 @@ def test_the_way_that_works(cluster: SmallCluster) -> None:
     spec = {"nodeSelector": selector, "defaults": {"datapath-mode": "netkit"}}
     cluster.api.create("/apis/cilium.io/v2/namespaces/kube-system/ciliumnodeconfigs", body | {"spec": spec})
     cluster.patch_node("n2", {"spec": {"unschedulable": True}})
-    cluster.drain("n2", "web", PATIENCE)
+    with Traffic(cluster, "web") as traffic:
+        cluster.drain("n2", "web", PATIENCE)
+        until(lambda: len(cluster.ready("web", "n1")) == 4, PATIENCE, "workload not back")
+    assert traffic.lost == []
+    assert traffic.answered > 20
     cluster.patch_node("n2", {"spec": {"taints": [TAINT]}})
     until(lambda: not cluster.on_node("n2"), PATIENCE, "pods stay on n2")
     assert cluster.links("n2") == {}

@@ -67,7 +67,7 @@ def test_a_node_that_cannot_be_reached_is_left_out_with_the_reason(
     broken = tmp_path / "broken.yaml"
     broken.write_text(yaml.safe_dump(config))
     done = subprocess.run(
-        [*rollout.command(), "--config", str(broken), "plan", "--target", "netkit"],
+        [*rollout.command("plan", "--target", "netkit"), "--config", str(broken)],
         capture_output=True,
         text=True,
         check=False,

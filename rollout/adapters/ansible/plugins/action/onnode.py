@@ -5,8 +5,9 @@ of the node's Python, so it is never in a template, in a command line or in sudo
 `document`, and as statistics of the host (what `set_stats` would publish).
 
 Decision: an action of our own instead of `command` with `stdin`, or `script`: no Ansible module has to start on the
-node, and nothing is copied. Over SSH on one machine a whole run took 1.44 s instead of 1.87 s and 2.12 s, and the
-controller's CPU 1.05 s instead of 1.26 s and 1.07 s. On slow nodes the module's start is most of the time.
+node, and nothing is copied. Measured over SSH, nodes and controller on one machine: a run over 25 hosts took 5.1 s and
+2.6 s of the controller's CPU instead of 9.7 s and 3.8 s with `command`; `script` copies and took longest on one host.
+On slow nodes the module's start is most of the time.
 """
 
 from __future__ import annotations
