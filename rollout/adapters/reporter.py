@@ -108,8 +108,14 @@ class _Live:
         from rich.console import Console  # noqa: PLC0415
         from rich.live import Live  # noqa: PLC0415
 
+        class SteadyConsole(Console):
+            """rich's own answer to a closed pipe is to end the process."""
+
+            def on_broken_pipe(self) -> None:
+                raise BrokenPipeError
+
         self._colours = colours
-        self._console = Console(file=stream, highlight=False, markup=False, emoji=False)
+        self._console = SteadyConsole(file=stream, highlight=False, markup=False, emoji=False)
         self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
         self._live.start()
 

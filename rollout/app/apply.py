@@ -51,6 +51,12 @@ class Application:
                 f"cannot apply plan {self.record.id}: it was applied already",
                 hint=f"to go on with it: rollout resume {self.record.id}; for another round: rollout plan",
             )
+        if self.state.phase is RolloutPhase.ABORTED:
+            raise Refused(
+                "plan-aborted",
+                f"cannot apply plan {self.record.id}: it was aborted",
+                hint="make a new one: rollout plan",
+            )
         require_valid(_approvals(self.state), self.record.digest, self.world.clock.now())
         require_cluster(self.world, self.plan)
         return self._run((RolloutDecided(RolloutEvent.START, self.world.who.operator),))

@@ -27,6 +27,10 @@ def approve(world: World, reference: str, *, by: str, ticket: str, valid: timede
         raise Refused(
             "plan-used", f"cannot approve plan {record.id}: it was applied already", hint="make a new one: rollout plan"
         )
+    if state.phase is RolloutPhase.ABORTED:
+        raise Refused(
+            "plan-aborted", f"cannot approve plan {record.id}: it was aborted", hint="make a new one: rollout plan"
+        )
     standing = [e.body for e in state.approvals if isinstance(e.body, Approved)]
     if any(a.by == by and a.expires > now for a in standing):
         raise Refused(

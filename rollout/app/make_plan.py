@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rollout import __version__
 from rollout.app.collect import collect
+from rollout.app.journal import load
 from rollout.app.world import World
-from rollout.domain.errors import RolloutError
+from rollout.domain.errors import NotFound, RolloutError
 from rollout.domain.inventory import Inventory
+from rollout.domain.lifecycle import RolloutPhase
 from rollout.domain.plan import Finding, Hook, Plan
 from rollout.domain.policy import Policy
 from rollout.planning.lint import lint
@@ -49,7 +51,7 @@ def save_plan(world: World, inventory: Inventory, policy: Policy, takes_back: Ta
         hooks=tuple(Hook(name, digest, empty) for name, (digest, empty) in sorted(world.hosts.hooks().items())),
         playbooks=world.hosts.playbook_digests(),
     )
-    plan = make_plan(inventory, policy, request)
+    plan = _unspent(world, make_plan(inventory, policy, request))
     faults = lint(plan)
     if faults:
         raise RolloutError(
@@ -62,3 +64,15 @@ def save_plan(world: World, inventory: Inventory, policy: Policy, takes_back: Ta
         document, digest=plan.digest, cluster=identity.uid, purpose=purpose, now=world.clock.now()
     )
     return PlanResult(plan, document, record)
+
+
+def _unspent(world: World, plan: Plan) -> Plan:
+    """The plan under the next serial that was neither applied nor aborted: a spent digest never comes back."""
+    while True:
+        try:
+            _, state = load(world.store, plan.digest)
+        except NotFound:
+            return plan
+        if not state.used and state.phase is not RolloutPhase.ABORTED:
+            return plan
+        plan = replace(plan, serial=plan.serial + 1)

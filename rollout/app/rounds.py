@@ -119,7 +119,7 @@ class Rounds:
             if decision.finished:
                 return self.state
             arrivals = self._gather(decision)
-            self._check_stop(lease)
+            self._check_stop(lease, arrivals)
 
     # --- one round ---------------------------------------------------------------------------------------------
 
@@ -238,30 +238,36 @@ class Rounds:
         assert self._lease is not None
         return self._lease.lost.is_set() or self._lease.stale()
 
-    def _check_stop(self, lease: LeaseKeeper) -> None:
+    def _check_stop(self, lease: LeaseKeeper, arrivals: list[Arrival]) -> None:
         if not (self._cancel.is_set() or lease.lost.is_set()):
             return
         self._cancel.set()
-        self._drain_workers()
+        self._drain_workers(arrivals)
         if lease.lost.is_set():
             raise Refused(
                 "lease-lost", "cannot go on: another process took the cluster's lease", hint="see who: rollout status"
             )
         raise Cancelled("stopped", "stopped; what is unsettled is settled by: rollout resume")
 
-    def _drain_workers(self) -> None:
-        """Give workers a moment to end and record how they ended."""
+    def _drain_workers(self, arrivals: list[Arrival]) -> None:
+        """Give workers a moment to end and record how they ended, what had arrived already first."""
+        for arrival in arrivals:
+            self._put_down(arrival)
         deadline = self._world.clock.now() + timedelta(seconds=_STOP_GRACE_S)
         while self._busy and self._world.clock.now() < deadline:
             try:
                 arrival = self._arrivals.get(timeout=POLL_S)
             except Empty:
                 continue
-            if isinstance(arrival, Ended):
-                self._busy.discard(arrival.action.node)
-                self.record([_outcome(arrival)])
-            elif isinstance(arrival, Read):
-                self._busy.discard(arrival.action.node)
+            self._put_down(arrival)
+
+    def _put_down(self, arrival: Arrival) -> None:
+        """A worker is through; what it ended is recorded, what it was about to begin is not begun."""
+        if isinstance(arrival, Ended):
+            self._busy.discard(arrival.action.node)
+            self.record([_outcome(arrival)])
+        elif isinstance(arrival, Read):
+            self._busy.discard(arrival.action.node)
 
     # --- workers -----------------------------------------------------------------------------------------------
 

@@ -63,7 +63,7 @@ class Story:
         self.run("apply", str(plan))
         record = json.loads(self.run("status", "--output", "json", quiet=True))
         say(json.dumps(record.get("counts", {})))
-        return str(record["id"])
+        return str(record["rollout"]["id"])
 
     def kinds(self, title: str) -> dict[str, dict[str, int]]:
         """The kernel's word on every node's endpoint links."""
@@ -113,12 +113,12 @@ def print_times(story: Story, rollouts: tuple[str, ...]) -> None:
     for rollout in rollouts:
         began: dict[tuple[str, str], datetime] = {}
         for entry in entries:
-            if entry.get("rollout") == rollout:
+            if entry.get("rollout") == rollout and entry["kind"] == "entry":
                 _print_time(entry, began)
 
 
 def _print_time(entry: dict[str, Any], began: dict[tuple[str, str], datetime]) -> None:
-    content = entry.get("content") or {}
+    content = json.loads(entry["content"])
     key = (str(content.get("node")), str(content.get("step")))
     at = datetime.fromisoformat(entry["at"])
     if entry["type"] == "intent":

@@ -1,4 +1,4 @@
-"""A small cluster that answers as a real one would to what a rollout does, and the wiring that puts it under the commands.
+"""A small cluster that answers to a rollout as a real one would, and the wiring that puts it under the commands.
 
 Enough for the command line's tests: pods that are evicted come up elsewhere, an agent that is deleted comes back in the
 mode its node's label gives, DaemonSet pods come back when our taint goes.
@@ -269,9 +269,7 @@ class SimulatedWiring:
         self.later: datetime | None = None
 
     @contextmanager
-    def world(
-        self, config: Config, reach: Reach, reporter: Reporter, *, create_state: bool = False
-    ) -> Iterator[World]:
+    def world(self, config: Config, reach: Reach, reporter: Reporter, *, create_state: bool = False) -> Iterator[World]:
         self.opened.append(reach)
         yield World(
             cluster=self.cluster,

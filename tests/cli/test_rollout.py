@@ -10,7 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from rollout.cli.wiring import Reach
-from rollout.domain.journal import RunStarted
+from rollout.domain.journal import RolloutDecided, RunStarted
+from rollout.domain.lifecycle import RolloutEvent
 from tests.cli.conftest import QUICK, Run, approved, planned
 from tests.cli.simulated import SimulatedWiring
 from tests.fakes.store import MemoryJournalStore
@@ -203,7 +204,7 @@ def test_resume_beside_a_running_process_takes_the_pause_back(run: Run, wiring: 
     running = RunStarted("ann", "ops-1", 4242, 2)
     with store.exclusive(rollout):
         wiring.state.holder = "process 4242 on ops-1"
-        store.append(rollout, [running, *_resumed()], now=wiring.now())
+        store.append(rollout, [running, RolloutDecided(RolloutEvent.RESUME)], now=wiring.now())
         assert run("pause").exit_code == 0
         result = run("resume")
         assert result.exit_code == 0
@@ -212,17 +213,12 @@ def test_resume_beside_a_running_process_takes_the_pause_back(run: Run, wiring: 
         assert run("resume").exit_code == 4
 
 
-def _resumed() -> list[object]:
-    from rollout.domain.journal import RolloutDecided
-    from rollout.domain.lifecycle import RolloutEvent
-
-    return [RolloutDecided(RolloutEvent.RESUME)]
-
-
 def test_abort_before_and_while_it_runs(run: Run, wiring: SimulatedWiring) -> None:
     rollout = approved(run)
     assert "no node was touched" in run("abort").stdout
     assert run("apply", rollout).exit_code == 4
+    assert run("approve", rollout, "--by", "eve", "--ticket", "C").exit_code == 4
+    assert planned(run) != rollout
     wiring.cluster.stuck.add("default/web-n2")
     second = approved(run, "--canary", "2")
     assert run("apply", second).exit_code == 3

@@ -112,9 +112,8 @@ class FakeWorld:
         self.cluster.remove_pod(pod)
 
     def add_budget(self, name: str, labels: Mapping[str, str], min_available: int) -> None:
-        limits = {"min_available": str(min_available), "max_unavailable": ""}
-        budget = builders.budget(name, namespace=self.namespace, match_labels=dict(labels), **limits)
-        self.cluster.add_budget(budget)
+        budget = builders.budget(name, namespace=self.namespace, match_labels=dict(labels), max_unavailable="")
+        self.cluster.add_budget(replace(budget, min_available=str(min_available)))
 
     def add_node_config(self, name: str, match_labels: Mapping[str, str], defaults: Mapping[str, str]) -> None:
         config = NodeConfig(self.namespace, name, "theirs", True, dict(match_labels), (), dict(defaults))

@@ -1,4 +1,7 @@
-"""Which processes belong to a run: those whose environment or command line names its folder."""
+"""Which processes belong to a run: those that name its folder in environment or command line, or work in it.
+
+An ssh master writes its title over its environment, but keeps its working folder.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ def of_folder(folder: Path) -> list[int]:
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             with contextlib.suppress(OSError):
                 text = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+                text += str((entry / "cwd").readlink()).encode()
                 if wanted in text and (entry / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX":
                     found.append(int(entry.name))
     return found

@@ -30,6 +30,7 @@ from rollout.domain.node import (
 )
 
 T = TypeVar("T")
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 _MIRROR = "kubernetes.io/config.mirror"
 _ZONES = ("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone")
@@ -47,14 +48,14 @@ def decode(body: bytes | msgspec.Raw, kind: type[T], what: str) -> T:
     """Decode one object. Raises `Unavailable` when it is not what it should be."""
     try:
         return cast(T, _decoder(cast(Hashable, kind)).decode(body))
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except _UNREADABLE:
         return cast(T, _decode_odd(bytes(body), kind, what))
 
 
 def _decode_odd(body: bytes, kind: Any, what: str) -> Any:
     try:
         return msgspec.convert(_without_nulls(msgspec.json.decode(body)), kind, strict=False)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except _UNREADABLE as error:
         named = _name_of(body) or what
         raise Unavailable(
             "unreadable", f"cannot read {named}: the API's answer does not have the expected form ({error})",
@@ -73,7 +74,7 @@ def _name_of(body: bytes) -> str:
     try:
         meta = msgspec.json.decode(body)["metadata"]
         return f"{meta.get('namespace', '')}/{meta['name']}".lstrip("/")
-    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+    except (*_UNREADABLE, KeyError, TypeError, AttributeError):
         return ""
 
 
@@ -82,7 +83,7 @@ def decode_page(body: bytes, kind: type[T], what: str) -> tuple[list[T], str, st
     try:
         page: docs.Page[T] = _decoder(docs.Page[kind]).decode(body)  # type: ignore[valid-type]
         items = page.items or []
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except _UNREADABLE:
         raw = decode(body, docs.Page[msgspec.Raw], what)
         page = cast("docs.Page[T]", raw)
         items = [decode(item, kind, what) for item in raw.items or () if bytes(item) != b"null"]

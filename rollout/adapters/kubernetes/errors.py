@@ -81,7 +81,7 @@ class Answer:
         """The body as a Kubernetes Status, None when it is something else."""
         try:
             found = msgspec.json.decode(self.body, type=Status, strict=False)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
         return found if found.kind == "Status" else None
 

@@ -92,7 +92,8 @@ class Feed(Generic[D, V]):
             if self._trouble is None or self._failing_since is None:
                 return
             if time.monotonic() - self._failing_since >= self._times.stale_s:
-                raise self._trouble
+                # One error told many times: it must not carry every teller's frames.
+                raise self._trouble.with_traceback(None)
 
     def close(self) -> None:
         """End the thread."""

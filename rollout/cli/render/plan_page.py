@@ -21,6 +21,7 @@ def plan_page(plan: Plan, digest: str, approvals: tuple[Approval, ...]) -> Page:
         *_excluded(plan),
         *_findings(plan),
         *_cluster(plan),
+        *_ways(plan),
         *(block for node in plan.nodes for block in _node(node)),
     ]
 
@@ -89,7 +90,7 @@ def _what(plan: Plan) -> Iterator[str]:
 def _when(plan: Plan) -> Iterator[str]:
     policy = plan.policy
     limit = policy.most_unavailable(plan.cluster.fleet)
-    yield f"at most {count(limit, 'node')} out of service at once ({policy.max_unavailable}), foreign outages counted"
+    yield f"at most {count(limit, 'node')} out of service at once ({policy.max_unavailable}); foreign outages use it up"
     yield f"each node is watched for {span(policy.soak_fenced_s)} before it takes pods again"
     yield f"each wave is watched under load for {span(policy.soak_loaded_s)}; the next begins only when its gate is sure"
     yield "no time of day is planned: it begins with `rollout apply` and a step ends early when its work is done"
@@ -157,7 +158,9 @@ def findings_page(findings: tuple[Finding, ...]) -> Page:
 
 def _cluster(plan: Plan) -> Iterator[Block]:
     yield Heading("What it rests on")
-    yield Para("just before each node is touched these are read again; when one moved, that node is held")
+    yield Para(
+        "just before each node is touched these are read again; when one moved, that node is left alone and counts as failed"
+    )
     yield Pairs(
         (
             ("inventory", plan.inventory_digest),
@@ -176,12 +179,30 @@ def _cluster(plan: Plan) -> Iterator[Block]:
         yield Table(("object", "version", "for nodes labelled", "sets"), rows)
 
 
+def _ways(plan: Plan) -> Iterator[Block]:
+    """Nodes of one method go one way, so each way is shown once."""
+    ways: dict[tuple[PlannedStep, ...], list[NodePlan]] = {}
+    for node in plan.nodes:
+        ways.setdefault(node.steps, []).append(node)
+    for steps, nodes in ways.items():
+        first = nodes[0]
+        yield Heading(f"The way of a node by {first.method.value}: {count(len(nodes), 'node')}, {_deadlines(steps)}")
+        yield Table(("#", "step", "what it does", "deadline"), tuple(_step(n, s) for n, s in enumerate(steps, 1)))
+        yield Para(f"if it fails before its mode was assigned: {_way(first.returning)}")
+        yield Para(f"back from its new mode: {_way(first.backing)}")
+
+
+def _deadlines(steps: tuple[PlannedStep, ...]) -> str:
+    return f"{len(steps)} steps with deadlines of {span(sum(s.deadline_s for s in steps))} in all"
+
+
 def _node(node: NodePlan) -> Iterator[Block]:
     yield Heading(f"Node {node.name}: {node.source.value} to {node.target.value} by {node.method.value}")
     assign = f"set to {node.assign}" if node.assign else "removed: the cluster's own setting gives the mode"
     facts = node.facts
     yield Pairs(
         (
+            ("way", f"by {node.method.value}, {_deadlines(node.steps)}"),
             ("kernel", facts.kernel),
             ("address", facts.internal_ip),
             ("mode label", assign),
@@ -191,8 +212,6 @@ def _node(node: NodePlan) -> Iterator[Block]:
     )
     if node.risks:
         yield Bullets(tuple(f"risk: {risk}" for risk in node.risks), Tone.CARE)
-    yield Table(("#", "step", "what it does", "deadline"), tuple(_step(n, s) for n, s in enumerate(node.steps, 1)))
-    yield Para(f"if it fails: {_way(node.returning)} before its mode was assigned, {_way(node.backing)} after")
     pods = (("evicted", node.evictions), ("DaemonSet", node.daemon_pods), ("straggler", node.stragglers))
     rows = tuple(row for fate, found in pods for row in _pods(fate, found))
     if rows:

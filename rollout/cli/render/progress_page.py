@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from rollout.app.status import NodeStatus, RolloutStatus, Why
-from rollout.cli.render.blocks import Block, Commands, Heading, Page, Pairs, Para, Table, Tone
+from rollout.cli.render.blocks import Block, Bullets, Commands, Heading, Page, Pairs, Para, Table, Tone
 from rollout.cli.render.words import count, moment, since, told, until
 from rollout.domain.journal import RolloutState
 from rollout.domain.lifecycle import NodePhase, RolloutPhase
@@ -47,10 +47,14 @@ def _status(status: RolloutStatus, now: datetime, runner: str) -> Iterator[Block
     ]
     yield Pairs(tuple((name, value) for name, value in rows if value))
     yield Table(
-        ("node", "wave", "phase", "step", "done", "since", "why", "next"),
+        ("node", "wave", "phase", "step", "done", "since", "why"),
         tuple(_node(node, now) for node in status.nodes),
         tuple(NODE_TONES[node.phase] for node in status.nodes),
     )
+    hints = dict.fromkeys(f"{n.name}: {n.hint}" for n in status.nodes if n.hint and n.phase is not NodePhase.PENDING)
+    if hints:
+        yield Heading("What unblocks them")
+        yield Bullets(tuple(hints))
     if status.next_command:
         yield Heading("Next")
         yield Commands((status.next_command,))
@@ -80,7 +84,6 @@ def _node(node: NodeStatus, now: datetime) -> tuple[str, ...]:
         done,
         since(node.since, now),
         node.reason or "-",
-        node.hint or "-",
     )
 
 

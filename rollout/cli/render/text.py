@@ -50,9 +50,10 @@ def _wrapped(text: str, first: int, rest: int) -> Iterator[str]:
 
 
 def _table(block: Table) -> Iterator[tuple[str, Tone]]:
+    headers = [plain(cell) for cell in block.headers]
     cells = [[plain(cell) for cell in row] for row in block.rows]
-    widths = [max(len(row[i]) for row in [list(block.headers), *cells]) for i in range(len(block.headers))]
-    yield _row(block.headers, widths), Tone.FAINT
+    widths = [max(len(row[i]) for row in [headers, *cells]) for i in range(len(headers))]
+    yield _row(headers, widths), Tone.FAINT
     for number, row in enumerate(cells):
         yield _row(row, widths), block.tones[number] if block.tones else Tone.PLAIN
 

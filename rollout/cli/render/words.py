@@ -132,7 +132,7 @@ def _of_rollout(body: Body) -> str:
     if isinstance(body, Control):
         return f"{body.verb.value} asked by {body.by}" + _because(body.reason)
     assert isinstance(body, RolloutDecided)
-    return f"rollout: {body.event.value}" + _because(body.reason)
+    return f"decided: {body.event.value}" + _because(body.reason)
 
 
 def _step(name: str, track: Track) -> str:

@@ -34,7 +34,7 @@ LOCAL = """
   gather_facts: false
   connection: local
   tasks:
-    - ansible.builtin.shell: "touch {{ begun }}; sleep 3; touch {{ done }}"
+    - ansible.builtin.shell: "touch {{ begun }}; sleep 2; touch {{ done }}"
     - ansible.builtin.file: {path: "{{ next }}", state: touch}
 """
 REMOTE = LOCAL.replace("  connection: local\n", "")
@@ -85,7 +85,7 @@ def test_killed_parent_local_task(start: Start, tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
     assert wait_until(lambda: not _run_processes(tmp_path), 10)
-    assert not wait_until((tmp_path / "done").exists, 3.3)
+    assert not wait_until((tmp_path / "done").exists, 2.3)
     assert not (tmp_path / "next").exists()
 
 
@@ -106,7 +106,7 @@ def test_killed_executor(start: Start, tmp_path: Path) -> None:
     os.kill(_executor(parent.pid), signal.SIGKILL)
     assert parent.wait(10) == 0
     assert wait_until(lambda: not _run_processes(tmp_path), 10)
-    assert not wait_until((tmp_path / "done").exists, 3.3)
+    assert not wait_until((tmp_path / "done").exists, 2.3)
 
 
 def test_a_program_on_the_node_changes_nothing_once_we_are_gone(start: Start, tmp_path: Path) -> None:

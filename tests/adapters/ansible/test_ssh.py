@@ -105,12 +105,12 @@ def played_sudo(sshd: Sshd, script: str) -> Iterator[None]:
         played.unlink()
 
 
-@pytest.mark.parametrize("playbook", ["nobody.yml", "program.yml"])
 @pytest.mark.parametrize(
-    ("words", "code"),
+    ("playbook", "words", "code"),
     [
-        ("sudo: a password is required", "sudo-password"),
-        ("Sorry, user ops is not allowed to execute '/bin/sh' as nobody on n1.", "sudo-refused"),
+        ("nobody.yml", "sudo: a password is required", "sudo-password"),
+        ("program.yml", "sudo: a password is required", "sudo-password"),
+        ("program.yml", "Sorry, user ops is not allowed to execute '/bin/sh' as nobody on n1.", "sudo-refused"),
     ],
 )
 def test_sudo_refuses(sshd: Sshd, tmp_path: Path, folder: Path, playbook: str, words: str, code: str) -> None:

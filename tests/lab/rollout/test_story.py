@@ -86,7 +86,7 @@ def test_there_and_back_loses_no_request(rollout: Rollout) -> None:
         assert json.dumps(verdicts).count('"fail"') == 0
         used = rollout.run("apply", str(plan), expect=4)
         assert "applied already" in used.stderr
-        first = rollout.json("status")["id"]
+        first = rollout.json("status")["rollout"]["id"]
         back = rollout.planned("rollback", first, "--node", "n1")
         rollout.run("apply", str(back))
         assert rollout.kinds() == {"n1": {"veth"}, "n2": {"netkit/l3"}}
@@ -164,12 +164,9 @@ def test_a_pod_that_tolerates_everything_is_cleared_in_the_gap(rollout: Rollout)
         plan = rollout.planned("plan", "--target", "netkit", "--node", "n1")
         rollout.run("apply", str(plan))
         assert rollout.kinds()["n1"] == {"netkit/l3"}
-        entries = [json.loads(line) for line in rollout.run("state", "export").stdout.splitlines()]
-        cleared = [
-            e["content"]["evidence"]["cleared"]
-            for e in entries
-            if e["type"] == "outcome" and e["content"]["step"] == "clear-stragglers"
-        ]
+        lines = [json.loads(line) for line in rollout.run("state", "export").stdout.splitlines()]
+        outcomes = [json.loads(line["content"]) for line in lines if line.get("type") == "outcome"]
+        cleared = [o["evidence"]["cleared"] for o in outcomes if o["step"] == "clear-stragglers"]
         assert any("default/clinger" in pod for pods in cleared for pod in pods), cleared
         back = rollout.planned("rollback")
         rollout.run("apply", str(back))

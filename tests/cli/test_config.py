@@ -1,0 +1,181 @@
+"""The configuration: where values come from, and what is refused with its line."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from rollout.app.world import Address
+from rollout.cli.config import KEYS, Config, load, shown, without_password
+from rollout.cli.policy import require_sane
+from rollout.cli.typed_yaml import parse_address, parse_duration
+from rollout.domain.errors import UsageError
+from rollout.domain.node import DatapathMode
+from rollout.domain.policy import MethodChoice, OnFailure, Policy, Waiver
+from tests.cli.conftest import Run
+
+FULL = """\
+kubeconfig: kube.yaml
+context: prod
+state: state/here.db
+lease_seconds: 45
+ssh:
+  user: ops
+  port: 2222
+  private_key: ~/key
+  become: false
+  extra_args: ["-o", "ProxyJump=bastion"]
+hosts:
+  n1: 10.0.0.1:2201
+  n2: {address: "fd00::2", port: 22}
+  n3: "[fd00::3]:2203"
+hooks:
+  before_node: hooks/before.yml
+api: {qps: 5, timeout: 10s}
+policy:
+  target: netkit-l2
+  method: reboot
+  nodes: [n1, n2]
+  selector: {pool: web}
+  max_unavailable: 10%
+  on_failure: roll-back
+  soak_loaded_s: 10m
+  deadlines_s: {drain: 1h}
+  drain: {evict_unowned: true}
+  waivers:
+    - {rule: agents-ready, by: ann, reason: "one is being replaced", nodes: [n9]}
+"""
+
+
+def test_everything_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(FULL)
+    loaded = load(file, {}, {})
+    config = loaded.config
+    assert config.kubeconfig == tmp_path / "kube.yaml"
+    assert config.state == str(tmp_path / "state/here.db")
+    assert config.ssh.private_key == Path.home() / "key"
+    assert (config.ssh.user, config.ssh.become, config.ssh.extra_args) == ("ops", False, ("-o", "ProxyJump=bastion"))
+    expected = (Address("10.0.0.1", 2201), Address("fd00::2", 22), Address("fd00::3", 2203))
+    assert tuple(config.hosts.values()) == expected
+    assert config.hooks.before_node == tmp_path / "hooks/before.yml"
+    assert (config.api.qps, config.api.timeout, config.api.burst) == (5, 10, 40)
+    policy = config.policy
+    assert (policy.target, policy.method, policy.on_failure) == (
+        DatapathMode.NETKIT_L2, MethodChoice.REBOOT, OnFailure.ROLL_BACK,
+    )  # fmt: skip
+    assert (policy.nodes, policy.selector, policy.max_unavailable) == (("n1", "n2"), {"pool": "web"}, "10%")
+    assert (policy.soak_loaded_s, policy.deadlines_s) == (600, {"drain": 3600})
+    assert policy.drain.evict_unowned and policy.drain.delete_empty_dir
+    assert policy.waivers == (Waiver("agents-ready", "ann", "one is being replaced", ("n9",)),)
+    assert loaded.origins["ssh.port"] == f"{file}:7"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words", "hint"),
+    [
+        ("kubconfig: x\n", 1, "kubconfig: there is no such key", "did you mean kubeconfig?"),
+        ("api:\n  qsp: 3\n", 2, "api.qsp: there is no such key", "did you mean qps?"),
+        ("policy:\n  canary: many\n", 2, "policy.canary: a whole number is wanted here, found 'many'", ""),
+        ("policy:\n  canary: true\n", 2, "policy.canary: a plain value is wanted here", ""),
+        ("policy:\n  target: netkitt\n", 2, "policy.target: 'netkitt' is not known", "did you mean netkit?"),
+        ("policy:\n  soak_loaded_s: 5 minutes\n", 2, "policy.soak_loaded_s: '5 minutes' is not a duration", ""),
+        ("policy:\n  nodes: n1\n", 2, "policy.nodes: a list is wanted here", ""),
+        ("policy:\n  waivers:\n    - rule: scrub\n", 3, "policy.waivers[0]: key by is missing", ""),
+        ("ssh: root\n", 1, "ssh: a mapping of keys to values is wanted here", ""),
+        ("ssh:\n  become: 1\n", 2, "ssh.become: true or false is wanted here", ""),
+        ("context: a\n\ncontext: b\n", 3, "context: the key is there twice", ""),
+        ("hosts:\n  n1: a b\n", 2, "hosts.n1: 'a b' is not address", ""),
+        ("- a\n", 1, "the document: a mapping", ""),
+        ("context: [a]\n", 1, "context: a plain value is wanted here, found a list", ""),
+        ("ssh: {user: }\n", 1, "ssh.user: a plain value is wanted here, found nothing", ""),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, line: int, words: str, hint: str) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        load(file, {}, {})
+    assert words in caught.value.message
+    assert caught.value.context == f"{file}, line {line}"
+    assert hint in caught.value.hint
+
+
+def test_text_that_is_no_yaml_or_no_file(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("a: [")
+    with pytest.raises(UsageError, match="cannot read the configuration"):
+        load(file, {}, {})
+    with pytest.raises(UsageError, match="No such file"):
+        load(tmp_path / "none.yaml", {}, {})
+    file.write_text("")
+    assert load(file, {}, {}).config.context is None
+
+
+def test_the_order_flag_environment_file_default(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("state: from-file.db\ncontext: from-file\n")
+    env = {"ROLLOUT_CONFIG": str(file), "ROLLOUT_STATE": str(tmp_path / "from-env.db")}
+    loaded = load(None, env, {"context": "from-flag", "kubeconfig": None})
+    assert loaded.config.state == str(tmp_path / "from-env.db")
+    assert loaded.config.context == "from-flag"
+    origins = {key: origin for key, _, origin in shown(loaded)}
+    assert (origins["state"], origins["context"], origins["api.qps"]) == ("$ROLLOUT_STATE", "--context", "default")
+
+
+def test_every_key_is_described_and_shown() -> None:
+    assert [key for key, _, _ in shown(load(None, {}, {}))] == list(KEYS)
+    assert all(KEYS.values())
+    assert {f.name for f in dataclasses.fields(Config)} == {key.split(".")[0] for key in KEYS}
+
+
+def test_config_show_hides_a_password(run: Run) -> None:
+    result = run("config", "show", "--state", "postgresql://ann:secret@db/rollout", "--output", "json")
+    assert json.loads(result.stdout)["state"] == {"value": "postgresql://ann:***@db/rollout", "from": "--state"}
+    assert without_password("postgresql://ann@db/x") == "postgresql://ann@db/x"
+
+
+def test_durations_and_addresses() -> None:
+    assert [parse_duration(t) for t in ("90", "30s", "5m", "1h30m", "2d")] == [90, 30, 300, 5400, 172800]
+    for text in ("", "5", "m", "5x", "-5s"):
+        if text != "5":
+            with pytest.raises(ValueError, match="is not a duration"):
+                parse_duration(text)
+    assert parse_address("fd00::1") == Address("fd00::1")
+    for text in ("", "a:b", "a:99999", "a b"):
+        with pytest.raises(ValueError, match="is not"):
+            parse_address(text)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"max_unavailable": "0"}, "no node could ever move"),
+        ({"max_unavailable": "0%"}, "no node could ever move"),
+        ({"max_unavailable": "120%"}, "more than the whole fleet"),
+        ({"max_unavailable": "some"}, "neither a count"),
+        ({"max_unavailable": "-1"}, "neither a count"),
+        ({"canary": 0}, "canary: 0 is too small"),
+        ({"growth": 0}, "growth: 0 is too small"),
+        ({"failure_budget": -1}, "failure_budget: -1 is too small"),
+        ({"deadlines_s": {"drian": 5}}, "there is no step drian"),
+        ({"deadlines_s": {"drain": 0}}, "deadlines_s.drain: 0 is too small"),
+        ({"target": DatapathMode.AUTO}, "auto is no mode to move to"),
+        ({"waivers": (Waiver("scrubb", "a", "b"),)}, "there is no preflight rule scrubb"),
+        ({"waivers": (Waiver("scrub", "a", " "),)}, "says not who asked for it and why"),
+    ],
+)
+def test_a_policy_that_makes_no_sense_is_refused(change: dict[str, object], words: str) -> None:
+    policy = dataclasses.replace(Policy(target=DatapathMode.NETKIT), **change)  # type: ignore[arg-type]
+    with pytest.raises(UsageError) as caught:
+        require_sane(policy)
+    assert words in caught.value.message
+
+
+def test_near_misses_of_a_step() -> None:
+    with pytest.raises(UsageError) as caught:
+        require_sane(Policy(target=DatapathMode.NETKIT, deadlines_s={"drian": 5}))
+    assert caught.value.hint == "did you mean drain?"
