@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +12,7 @@ import click
 from rollout.cli.config import state_dir
 from rollout.cli.render.blocks import Commands, Heading, Page, Pairs
 from rollout.cli.session import emit, note
-from rollout.domain.errors import ExitCode, UsageError
+from rollout.domain.errors import ExitCode, RolloutError, StepFailed, UsageError
 
 _DIRECTORY = click.option(
     "--dir", "directory", type=click.Path(path_type=Path), help="Where the lab lives; beside the state when not given."
@@ -39,10 +38,9 @@ def up(directory: Path | None) -> None:
     Example:
       rollout lab up --dir ./lab
     """
-    info = _functions().lab_up(_place(directory), note)
-    emit("text", _page("Lab: up", info), None)
+    info = _call("lab_up", _place(directory), note)
     next_steps = (f"export ROLLOUT_CONFIG={info.config}", "rollout preflight --target netkit")
-    emit("text", [Heading("Next"), Commands(next_steps)], None)
+    emit("text", [*_page("Lab: up", info), Heading("Next"), Commands(next_steps)], None)
 
 
 @lab.command()
@@ -54,11 +52,11 @@ def status(directory: Path | None) -> ExitCode:
     Example:
       rollout lab status
     """
-    found = _functions().lab_status(_place(directory))
+    found = _call("lab_status", _place(directory))
     if found is None:
         click.echo("there is no lab here; start one with: rollout lab up")
         return ExitCode.HELD
-    emit("text", _page("Lab", found), None)
+    emit("text", _page(f"Lab: up, {found.rss_mib} MiB of memory", found.info), None)
     return ExitCode.DONE
 
 
@@ -71,7 +69,7 @@ def down(directory: Path | None) -> None:
     Example:
       rollout lab down
     """
-    stopped = _functions().lab_down(_place(directory))
+    stopped = _call("lab_down", _place(directory))
     click.echo("the lab is stopped" if stopped else "there was no lab to stop")
 
 
@@ -93,14 +91,22 @@ def _functions() -> ModuleType:
         ) from error
 
 
-def _page(title: str, values: Any) -> Page:
-    fields = [(f.name, getattr(values, f.name)) for f in dataclasses.fields(values)]
-    return [Heading(title, 1), Pairs(tuple((name, _words(value)) for name, value in fields))]
+def _call(name: str, *args: Any) -> Any:
+    """Call one of them; the lab's own errors are said in our form."""
+    try:
+        return getattr(_functions(), name)(*args)
+    except RolloutError:
+        raise
+    except Exception as error:
+        if not type(error).__module__.startswith("rollout.lab"):
+            raise
+        raise StepFailed(
+            "lab", str(error), hint="rollout lab status; rollout lab down puts a half-started one away"
+        ) from error
 
 
-def _words(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(str(item) for item in value)
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {item}" for key, item in value.items())
-    return str(value)
+def _page(title: str, info: Any) -> Page:
+    nodes = tuple(f"{node.name} (ssh port {node.ssh_port})" for node in info.nodes)
+    names = ("kubeconfig", "config", "api", "service")
+    rows = [(name, str(getattr(info, name))) for name in names if hasattr(info, name)]
+    return [Heading(title, 1), Pairs((*rows, ("nodes", ", ".join(nodes))))]

@@ -75,7 +75,7 @@ class Hosts(Protocol):
         ...
 
     def playbook_digests(self) -> Mapping[str, str]:
-        """SHA-256 of each playbook that may be run, by file name relative to the playbooks folder."""
+        """SHA-256 of each playbook that may be run, by its name relative to the playbooks folder, and of `onnode`."""
         ...
 
     def hooks(self) -> Mapping[str, tuple[str, bool]]:

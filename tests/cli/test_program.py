@@ -124,20 +124,43 @@ def test_a_port_that_was_not_wired_says_so(tmp_path: Path) -> None:
 
 
 @dataclass
+class Machine:
+    name: str
+    ssh_port: int
+
+
+@dataclass
 class Info:
     kubeconfig: Path
     config: Path
-    nodes: tuple[str, ...]
+    nodes: tuple[Machine, ...]
+
+
+class LabTrouble(Exception):
+    """As the lab raises them."""
+
+
+LabTrouble.__module__ = "rollout.lab.cluster"
 
 
 def test_lab_commands_call_the_lab(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    info = Info(tmp_path / "kube", tmp_path / "c.yaml", ("n1", "n2"))
+    info = Info(tmp_path / "kube", tmp_path / "c.yaml", (Machine("n1", 2201), Machine("n2", 2202)))
     lab = types.SimpleNamespace(lab_up=lambda _d, _r: info, lab_status=lambda _d: None, lab_down=lambda _d: True)
     monkeypatch.setattr("rollout.cli.lab._functions", lambda: lab)
     result = run("lab", "up")
-    assert result.exit_code == 0 and "n1, n2" in result.stdout and "ROLLOUT_CONFIG=" in result.stdout
+    assert result.exit_code == 0 and "n2 (ssh port 2202)" in result.stdout and "ROLLOUT_CONFIG=" in result.stdout
     assert run("lab", "status").exit_code == ExitCode.HELD
     assert "is stopped" in run("lab", "down").stdout
+    lab.lab_status = lambda _d: types.SimpleNamespace(info=info, rss_mib=900)
+    assert "900 MiB" in run("lab", "status").stdout
+
+    def trouble(_directory: Path, _report: object) -> Info:
+        raise LabTrouble("cannot start the lab: run it as root")
+
+    lab.lab_up = trouble
+    result = run("lab", "up")
+    assert result.exit_code == ExitCode.STEP_FAILED
+    assert result.stderr.startswith("error: cannot start the lab: run it as root\n  next: ")
 
 
 def test_a_lab_without_its_packages_names_the_extra(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

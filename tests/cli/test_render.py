@@ -108,7 +108,8 @@ def test_a_plan_in_all_forms() -> None:
         plan.digest, "2 nodes of 2 from veth to netkit", "canary", "at most 1 node out of service at once",
         "rollout abort", "rollout rollback", "CHG-7", "node-ready: the node is not Ready", "waived by ann",
         "use method reboot", "risk: it is cordoned already", "ReplicaSet/web", "shop/web", "emptyDir data",
-        "DaemonSet/logd", "straggler", "setting datapath-mode", "30 m", "clear-stragglers", "The way of a node by restart: 2 nodes",
+        "DaemonSet/logd", "straggler", "setting datapath-mode", "30 m", "clear-stragglers",
+        "The way of a node by restart: 2 nodes",
     ):  # fmt: skip
         assert words in text, words
         assert escaped(words) in markdown, words

@@ -227,7 +227,7 @@ class FakeCluster(ClusterRules):
     def _without_our_taint(self, name: str, mark: OwnerMark) -> tuple[Node, tuple[Taint, ...]]:
         node = self._node(name)
         for taint in node.taints:
-            if taint.key == TAINT_EVACUATE and taint.value not in (mark.rollout, mark.supersedes):
+            if taint.key == TAINT_EVACUATE and taint.value not in (mark.rollout, mark.supersedes or mark.rollout):
                 raise _not_ours(f"cannot change the taint of node {name}: it is rollout {taint.value}'s")
         return node, tuple(t for t in node.taints if t.key != TAINT_EVACUATE)
 

@@ -1,6 +1,6 @@
 """A rollout as an operator sees it, over a simulated cluster, compared with what is stored beside this file.
 
-Times, ids and digests are replaced by words that stay. To store anew what the commands print: ROLLOUT_TRANSCRIPTS=write.
+Times, ids and digests are replaced by words that stay. To store anew what is printed: ROLLOUT_TRANSCRIPTS=write.
 """
 
 from __future__ import annotations

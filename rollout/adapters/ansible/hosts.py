@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import yaml
 
-from rollout.adapters.ansible import rundir
+from rollout.adapters.ansible import bundle, rundir
 from rollout.adapters.ansible.outcome import RunRecord, results
 from rollout.adapters.ansible.settings import HostsSettings
 from rollout.domain.errors import UsageError
@@ -59,8 +59,12 @@ class AnsibleHosts:
         return self._run(playbook, hosts, variables, wall_s, cancel) if hosts else {}
 
     def playbook_digests(self) -> Mapping[str, str]:
-        """SHA-256 of each playbook that may be run; a replaced hook counts as what replaces it."""
-        return {name: _digest(path) for name, path in sorted(self._playbooks().items())}
+        """SHA-256 of each playbook that may be run, and of the programs shipped to nodes under the name `onnode`.
+
+        A replaced hook counts as what replaces it.
+        """
+        programs = hashlib.sha256(json.dumps(bundle.sources(), sort_keys=True).encode()).hexdigest()
+        return {name: _digest(path) for name, path in sorted(self._playbooks().items())} | {"onnode": programs}
 
     def hooks(self) -> Mapping[str, tuple[str, bool]]:
         """The hooks in force: SHA-256, and whether the file has no tasks."""

@@ -25,7 +25,7 @@ from rollout.adapters.kubernetes.errors import FOREIGN, Answer, answered_error, 
 from rollout.adapters.kubernetes.kubeconfig import Target, load_target
 from rollout.adapters.kubernetes.request import Request
 from rollout.adapters.kubernetes.throttle import Throttle
-from rollout.domain.errors import NotPermitted, Unavailable
+from rollout.domain.errors import NotPermitted, Unavailable, UsageError
 
 MERGE_PATCH = "application/merge-patch+json"
 _JSON = "application/json"
@@ -194,7 +194,11 @@ class Connection:
             if time.monotonic() - self._renewed_at < _RENEW_S:
                 return False
             self._renewed_at = time.monotonic()
-            target = load_target(self._settings.kubeconfig, self._settings.context)
+            try:
+                target = load_target(self._settings.kubeconfig, self._settings.context)
+            except UsageError:
+                # The refusal itself says more than a kubeconfig that went away meanwhile.
+                return False
             if target.server != self._target.server:
                 # The file now means another cluster: never follow it there.
                 return False

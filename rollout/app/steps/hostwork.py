@@ -18,6 +18,7 @@ def run_playbook(ctx: StepContext, playbook: str, **more: Any) -> HostRun:
     Raises `Unavailable` when the host cannot be reached (worth another try), `StepHeld` when a person has to mend the
     access, `StepFailed` when the playbook itself failed, `Cancelled`.
     """
+    _require_approved(ctx, playbook)
     left = int((ctx.deadline - ctx.world.clock.now()).total_seconds())
     run = ctx.world.hosts.act(playbook, ctx.host, _variables(ctx) | more, wall_s=max(1, left), cancel=ctx.cancel)
     if run.result is HostResult.SUCCEEDED:
@@ -33,6 +34,18 @@ def run_playbook(ctx: StepContext, playbook: str, **more: Any) -> HostRun:
     raise StepFailed(
         run.code or "task-failed", f"cannot finish {playbook} on {ctx.node.name}: {run.message}", hint=run.hint
     )
+
+
+def _require_approved(ctx: StepContext, playbook: str) -> None:
+    """Raises `StepHeld` when the playbook, or the programs it ships, are not those the plan was approved with."""
+    now = ctx.world.hosts.playbook_digests()
+    for name in (playbook, "onnode"):
+        if ctx.plan.playbooks.get(name) != now.get(name):
+            raise StepHeld(
+                "playbook-changed",
+                f"{name} is not the one that was approved",
+                "restore the file, or make a new plan: rollout plan",
+            )
 
 
 def _variables(ctx: StepContext) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def _when(plan: Plan) -> Iterator[str]:
     limit = policy.most_unavailable(plan.cluster.fleet)
     yield f"at most {count(limit, 'node')} out of service at once ({policy.max_unavailable}); foreign outages use it up"
     yield f"each node is watched for {span(policy.soak_fenced_s)} before it takes pods again"
-    yield f"each wave is watched under load for {span(policy.soak_loaded_s)}; the next begins only when its gate is sure"
+    yield f"each wave is watched under load for {span(policy.soak_loaded_s)}; the next begins when its gate is sure"
     yield "no time of day is planned: it begins with `rollout apply` and a step ends early when its work is done"
 
 
@@ -159,7 +159,7 @@ def findings_page(findings: tuple[Finding, ...]) -> Page:
 def _cluster(plan: Plan) -> Iterator[Block]:
     yield Heading("What it rests on")
     yield Para(
-        "just before each node is touched these are read again; when one moved, that node is left alone and counts as failed"
+        "read again just before each node is touched; when one moved, the node is left alone and counts as failed"
     )
     yield Pairs(
         (

@@ -27,10 +27,8 @@ Connect = Callable[..., KubernetesCluster]
 def agent_objects(namespace: str = "kube-system", **template: Any) -> tuple[dict[str, Any], ...]:
     labels = {"k8s-app": "cilium"}
     containers = [{"name": "cilium-agent", "image": "cilium:v1.20.0", "args": ["--config-dir=/tmp"]}]
-    spec = {
-        "selector": {"matchLabels": labels},
-        "template": {"metadata": {"labels": labels}, "spec": {"containers": containers, "hostNetwork": True, **template}},
-    }
+    pod_spec = {"containers": containers, "hostNetwork": True, **template}
+    spec = {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod_spec}}
     return (
         {"apiVersion": "apps/v1", "kind": "DaemonSet", "spec": spec,
          "metadata": {"name": "cilium", "namespace": namespace, "labels": labels}},
@@ -54,7 +52,7 @@ def test_a_race_is_decided_again(standin: StandIn, cluster: KubernetesCluster) -
     def foreign_mark(changed: Any) -> None:
         changed["metadata"]["annotations"] = {ANNOTATION_ROLLOUT: "other"}
 
-    original = cluster._connection.call  # type: ignore[attr-defined]
+    original = cluster._connection.call
 
     def racing(request: Any, **more: Any) -> bytes:
         if request.verb == "patch" and api:
@@ -82,15 +80,12 @@ def test_a_lost_answer_is_settled_by_doing_it_again(
     standin: StandIn, cluster: KubernetesCluster, loss: dict[str, Any]
 ) -> None:
     standin.seed(node("n1"))
-    acts = (
-        lambda: cluster.cordon("n1", MARK), lambda: cluster.add_taint("n1", MARK), lambda: cluster.assign_mode("n1", "netkit"),
-        lambda: cluster.remove_taint("n1", MARK),
-    )  # fmt: skip
+    acts = (cluster.cordon, cluster.add_taint, cluster.remove_taint)
     for act in acts:
         standin.fault(method="PATCH", path="nodes/n1", after_effect=True, **loss)
         with pytest.raises(Unavailable):
-            act()
-        act()
+            act("n1", MARK)
+        act("n1", MARK)
     found = cluster.read_node("n1")
     assert found.unschedulable
     assert not [t for t in found.taints if t.key == TAINT_EVACUATE]
@@ -139,15 +134,16 @@ def test_a_viewer_reads_and_is_told_what_it_may_not(standin: StandIn, connect: C
     assert seen.view("n1").node is not None
     (found,) = snapshot.pods
     wanted = PlannedNodeConfig("zz", "kube-system", "v2", "netkit", {"datapath-mode": "netkit"})
-    for act, verb, resource in (
+    acts: tuple[tuple[Callable[[], object], str, str], ...] = (
         (lambda: seen.cordon("n1", MARK), "patch", "nodes"),
         (lambda: seen.evict(found.ref), "create", "pods/eviction"),
         (lambda: seen.delete_pod(found.ref), "delete", "pods"),
         (lambda: seen.ensure_node_config(wanted), "create", "ciliumnodeconfigs"),
         (lambda: seen.take_lease("a", 60, lambda _: False), "create", "leases"),
-    ):
+    )
+    for act, verb, resource in acts:
         with pytest.raises(NotPermitted, match=f"not permitted to {verb} {resource}") as caught:
-            act()  # type: ignore[no-untyped-call]
+            act()
         assert verb in caught.value.hint
         assert resource in caught.value.hint
     seen.record_event("n1", "Reason", "text")
@@ -186,7 +182,8 @@ def test_endpoint_owners_and_a_cluster_without_cilium(standin: StandIn, cluster:
     assert caught.value.code == "no-agent"
     for number, address in enumerate(("10.0.0.1", "10.0.0.2", "10.0.0.1")):
         standin.seed(
-            {"apiVersion": "cilium.io/v2", "kind": "CiliumEndpoint", "metadata": {"name": f"e{number}", "namespace": "default"},
+            {"apiVersion": "cilium.io/v2", "kind": "CiliumEndpoint",
+             "metadata": {"name": f"e{number}", "namespace": "default"},
              "status": {"networking": {"node": address, "addressing": []}}}
         )  # fmt: skip
     assert cluster.collect().endpoint_owners == {"10.0.0.1": 2, "10.0.0.2": 1}
@@ -309,10 +306,33 @@ def test_a_lease_expires_by_its_renewal(standin: StandIn) -> None:
     moment += timedelta(seconds=1)
     second = cluster.take_lease("b/1", 60, takeover)
     assert (second.fencing, asked) == (first.fencing + 1, ["a/1"])
-    stored = standin.running.call(standin.server.store.find, "leases.coordination.k8s.io", "netkit-rollout", "kube-system")
+    find = standin.server.store.find
+    stored = standin.running.call(find, "leases.coordination.k8s.io", "netkit-rollout", "kube-system")
     assert stored is not None
     assert stored["spec"]["renewTime"] == "2026-11-23T00:01:51.000000Z"
     cluster.close()
+
+
+def test_a_lease_lost_under_way(standin: StandIn, cluster: KubernetesCluster, connect: Connect) -> None:
+    standin.seed(*agent_objects())
+    rival = connect(standin.kubeconfig("admin-token"))
+    cluster.take_lease("dead/1", 60, lambda _: False)
+
+    def takeover(holder: str) -> bool:
+        if holder == "dead/1":
+            rival.take_lease("rival/1", 60, lambda _: True)
+        return holder == "dead/1"
+
+    with pytest.raises(Refused, match="rival/1"):
+        cluster.take_lease("us/1", 60, takeover)
+
+
+def test_a_taint_of_our_key_without_a_value_is_not_ours(standin: StandIn, cluster: KubernetesCluster) -> None:
+    for name, more in (("n1", {}), ("n2", {"value": ""})):
+        standin.seed(node(name, taints=[{"key": TAINT_EVACUATE, "effect": "NoExecute", **more}]))
+        for act in (cluster.add_taint, cluster.remove_taint):
+            with pytest.raises(Refused):
+                act(name, MARK)
 
 
 def test_the_label_travels_as_a_merge_patch(standin: StandIn, cluster: KubernetesCluster) -> None:

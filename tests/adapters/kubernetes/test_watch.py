@@ -167,7 +167,7 @@ def test_an_api_that_went_away_is_said_and_asked_gently(tmp_path: Path, connect:
         assert cluster.view("gone").node
     # For a moment the last view still serves; then it is called by its name.
     until(lambda: _raises(Unavailable, lambda: cluster.view("n1")))
-    until(lambda: _raises(Unavailable, lambda: cluster.out_of_service()))
+    until(lambda: _raises(Unavailable, cluster.out_of_service))
     sent = sum(cluster.request_counts().values())
     time.sleep(0.5)
     # Two feeds, a pause of at most 0.1 s each, two tries of a GET.

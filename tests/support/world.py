@@ -1,0 +1,192 @@
+"""A whole world in memory: a cluster with two or more nodes, and everything a use case is given."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from threading import Event, RLock, current_thread
+from typing import Any
+
+from rollout.app.apply import Application
+from rollout.app.approve import approve
+from rollout.app.make_plan import PlanResult, plan_rollout
+from rollout.app.world import Who, World
+from rollout.domain.inventory import Observation
+from rollout.domain.journal import Entry, RolloutState
+from rollout.domain.node import DaemonSet, DatapathMode, Toleration
+from rollout.domain.policy import Policy
+from rollout.ports.hosts import Host, HostResult, HostRun
+from tests.builders import AGENT_UID, NOW, agent_install, budget, node, pod
+from tests.fakes.cluster import FakeCluster
+from tests.fakes.hosts import FakeHosts, succeeded
+from tests.fakes.observer import FakeObserver, agent_document, capability_document, links_document
+from tests.fakes.store import MemoryJournalStore, MemoryState
+
+KIND = {"veth": "veth", "netkit": "netkit/l3", "netkit-l2": "netkit/l2"}
+
+
+FASTER = 50
+"""How much faster the clock runs than real time, where a program waits for something else than the clock."""
+
+
+class HandClock:
+    """Waiting moves the hands, and they run fast by themselves. Only the thread that keeps the lease really waits."""
+
+    def __init__(self) -> None:
+        self._base = NOW
+        self._began = time.monotonic()
+        self._lock = RLock()
+
+    def now(self) -> datetime:
+        with self._lock:
+            return self._base + timedelta(seconds=(time.monotonic() - self._began) * FASTER)
+
+    def wait(self, seconds: float, cancel: Event | None = None) -> bool:
+        if current_thread().name == "lease":
+            assert cancel is not None
+            return cancel.wait(0.01)
+        with self._lock:
+            self._base += timedelta(seconds=max(seconds, 0.001))
+        return bool(cancel and cancel.is_set())
+
+
+class QuietReporter:
+    """Keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.seen: list[Entry] = []
+        self.notes: list[str] = []
+
+    def entries(self, entries: tuple[Entry, ...], state: RolloutState) -> None:
+        self.seen += entries
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+class Model:
+    """The world that outlives every process: cluster, machines, state file."""
+
+    def __init__(self, names: tuple[str, ...] = ("n1", "n2"), replicas: int = 4) -> None:
+        self.clock = HandClock()
+        self.state = MemoryState()
+        self.cluster = FakeCluster(clock=self.clock)
+        self.cluster.agent = agent_install(desired=len(names), ready=len(names))
+        self.cluster.add_daemonset(
+            DaemonSet("kube-system", "cilium", AGENT_UID, False, len(names), len(names), (Toleration("", "Exists"),))
+        )
+        for name in names:
+            self.cluster.add_node(node(name, internal_ip=f"10.0.0.{name[1:]}"))
+        self.settle()
+        self.cluster.add_daemonset(DaemonSet("default", "logd", "ds-logd", True, len(names), len(names)))
+        for number in range(replicas):
+            self.cluster.add_pod(pod(f"web-{number}", names[number % len(names)]))
+        self.cluster.add_budget(budget("web"))
+        self.settle()
+        self.reboots: list[str] = []
+        self.hosts = FakeHosts(
+            playbooks={
+                "reconfigure-agent.yml": self._prepare,
+                "reboot-node.yml": self._reboot,
+                "observe-node.yml": succeeded(),
+            }
+        )
+        self.observer = FakeObserver(self.clock, self._document)
+
+    def settle(self, seconds: float = 60) -> None:
+        """Let everything that is under way come to its end."""
+        for _ in range(60):
+            self.clock.wait(seconds / 60)
+            self.cluster.play()
+
+    def world(self, **more: Any) -> World:
+        """What one process is given."""
+        values: dict[str, Any] = {
+            "cluster": self.cluster, "hosts": self.hosts, "observer": self.observer,
+            "store": MemoryJournalStore(self.state), "clock": self.clock, "reporter": QuietReporter(),
+            "who": Who("ann", "bastion", 1),
+        }
+        return World(**(values | more))
+
+    def planned(self, policy: Policy | None = None) -> PlanResult:
+        """A saved and approved plan."""
+        made = plan_rollout(self.world(), policy or quick())
+        approve(self.world(), made.record.id, by="bob", ticket="T-1", valid=timedelta(days=30))
+        return made
+
+    def apply(self, policy: Policy | None = None) -> RolloutState:
+        """Plan, approve and apply to the end."""
+        return Application(self.world(), self.planned(policy).record.id).start()
+
+    def kinds(self) -> dict[str, set[str]]:
+        """Modes of the links on each node."""
+        self.settle()
+        found: dict[str, set[str]] = {name: set() for name in self.cluster.nodes}
+        for each in self.cluster.pods.values():
+            if each.ref.uid in self.cluster.links:
+                found[each.node].add(self.cluster.links[each.ref.uid])
+        return found
+
+    def leftovers(self) -> list[str]:
+        """What nodes still carry of ours."""
+        found = []
+        for each in self.cluster.nodes.values():
+            found += [f"{each.name} is cordoned"] if each.unschedulable else []
+            found += [f"{each.name} has {t.key}" for t in each.taints]
+            found += [f"{each.name} has {key}" for key in each.annotations if key.startswith("netkit-rollout.io/")]
+        return found
+
+    # --- machines ----------------------------------------------------------------------------------------------
+
+    def _links(self, name: str) -> list[tuple[str, str]]:
+        mode = self.cluster.modes.get(name)
+        links = [
+            (f"lxc{each.ref.name}", KIND[self.cluster.links[each.ref.uid]])
+            for each in self.cluster.pods.values()
+            if each.node == name and each.ref.uid in self.cluster.links
+        ]
+        return [*links, ("lxc_health", KIND[mode])] if mode else links
+
+    def _document(self, name: str, probe: str) -> Mapping[str, Any] | str:
+        self.cluster.play()
+        if probe == "links":
+            return links_document(*self._links(name), boot_id=self.cluster.nodes[name].boot_id)
+        if probe == "capability":
+            return capability_document("netkit", "netkit-l2")
+        mode = self.cluster.modes.get(name)
+        if mode is None:
+            return {"schema": 1, "probe": "agent", "agent": "down", "reason": "no socket"}
+        return agent_document(
+            mode, **{
+                "masquerading-mode": "BPF", "kube-proxy-replacement-mode": "True", "encryption-mode": "Disabled",
+                "cni-chaining-mode": "none",
+                "settings": {"EnableBPFTProxy": False, "EnableEndpointRoutes": False, "DatapathMode": mode},
+            },
+        )
+
+    def _prepare(self, host: Host, variables: Mapping[str, Any]) -> HostRun:
+        self.cluster.play()
+        wanted = KIND[variables["target"]]
+        left = [n for n, kind in self._links(host.node) if n != "lxc_health" and kind != wanted]
+        if len(left) > variables["allowed_count"]:
+            return HostRun(host.node, HostResult.FAILED, f"left: {left}", "", "node-not-empty")
+        return HostRun(host.node, HostResult.SUCCEEDED)
+
+    def _reboot(self, host: Host, variables: Mapping[str, Any]) -> HostRun:
+        node_now = self.cluster.nodes[host.node]
+        if node_now.boot_id == variables["boot_id"]:
+            self.reboots.append(host.node)
+            self.cluster.reboot(host.node, f"{node_now.boot_id}+")
+        return HostRun(host.node, HostResult.SUCCEEDED)
+
+
+def quick(target: DatapathMode = DatapathMode.NETKIT, **more: Any) -> Policy:
+    """A policy without long waits."""
+    return Policy(target=target, **({"soak_fenced_s": 2, "soak_loaded_s": 2} | more))
+
+
+def observations(model: Model, name: str) -> dict[str, Observation]:
+    """What the observer would return now."""
+    seen = model.observer.observe([Host(name, "")], ("links", "agent"), wall_s=10)
+    return dict(seen[name])
