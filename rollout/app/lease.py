@@ -61,6 +61,13 @@ class LeaseKeeper:
                 self._world.reporter.note(f"the lease could not be given up ({error.message}); it expires by itself")
 
     def _keep(self) -> None:
+        try:
+            self._renew_until_stopped()
+        except BaseException:
+            self.lost.set()  # without this thread nobody keeps the lease: the rollout must not go on as if it did
+            raise
+
+    def _renew_until_stopped(self) -> None:
         while not self._world.clock.wait(self._world.lease_s / 3, self._stop):
             assert self._held is not None
             try:

@@ -20,6 +20,9 @@ from rollout.lab.template import ensure_template
 
 __all__ = ["LabError", "LabInfo", "LabNode", "LabStatus", "default_directory", "lab_down", "lab_status", "lab_up"]
 
+_STARTED: list[subprocess.Popen[bytes]] = []
+"""Supervisors outlive the command that starts them; kept, so that nobody takes them for forgotten."""
+
 UP_S = 300.0
 DOWN_S = 30.0
 
@@ -64,6 +67,7 @@ def _start(layout: LabLayout, report: Callable[[str], None]) -> LabInfo:
             start_new_session=True,
             cwd="/",
         )
+    _STARTED.append(process)
     layout.path("supervisor.pid").write_text(str(process.pid))
     deadline, shown = time.monotonic() + UP_S, 0
     while time.monotonic() < deadline:

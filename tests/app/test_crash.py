@@ -1,0 +1,128 @@
+"""The process dies before or after any effect or journal write, again and again: the same end, nothing left behind."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from rollout.app.apply import Application
+from rollout.app.journal import load
+from rollout.app.world import Who
+from rollout.domain.journal import Body, Entry
+from rollout.domain.lifecycle import RolloutPhase
+from rollout.domain.policy import MethodChoice
+from tests.fakes.store import MemoryJournalStore, MemoryState
+from tests.support.world import Model, quick
+
+EFFECTS = frozenset({
+    "cordon", "uncordon", "add_taint", "remove_taint", "assign_mode", "ensure_node_config", "evict", "delete_pod",
+    "take_lease", "act", "append",
+})  # fmt: skip
+
+
+# The thread that keeps the lease dies with its process, as it should; that is no fault to report.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+
+
+class Death(BaseException):
+    """kill -9: nothing in the program may catch it."""
+
+
+class Fate:
+    """Counts effects and journal writes of a process, and ends it at a chosen one; the dead do nothing more."""
+
+    def __init__(self) -> None:
+        self.at = -1
+        self.count = 0
+        self.dead = False
+        self.done: Counter[str] = Counter()
+
+    def __call__(self, when: str, method: str, _args: tuple[Any, ...] = ()) -> None:
+        if self.dead:
+            raise Death
+        if method not in EFFECTS:
+            return
+        if when == "after":
+            self.done[method] += 1
+        self.count += 1
+        if self.count == self.at:
+            self.dead = True
+            raise Death(f"{when} {method}")
+
+
+class MortalStore(MemoryJournalStore):
+    """A store whose process may die around an append."""
+
+    def __init__(self, state: MemoryState, fate: Fate) -> None:
+        super().__init__(state)
+        self._fate = fate
+
+    def append(
+        self, rollout: str, bodies: Sequence[Body], *, now: datetime, expect_seq: int | None = None
+    ) -> tuple[Entry, ...]:
+        self._fate("before", "append")
+        entries = super().append(rollout, bodies, now=now, expect_seq=expect_seq)
+        self._fate("after", "append")
+        return entries
+
+
+def run(model: Model, rollout: str, fate: Fate, pid: int) -> RolloutPhase:
+    """One process: apply or resume, to its end or its death."""
+
+    def act(*args: Any, **more: Any) -> Any:
+        fate("before", "act")
+        result = type(model.hosts).act(model.hosts, *args, **more)
+        fate("after", "act")
+        return result
+
+    model.cluster.hook = fate
+    world = model.world(store=MortalStore(model.state, fate), who=Who("ann", "bastion", pid))
+    model.hosts.act = act  # type: ignore[method-assign]
+    application = Application(world, rollout)
+    started = application.state.used
+    return (application.resume() if started else application.start()).phase
+
+
+def live_through(model: Model, rollout: str, deaths: list[int]) -> int:
+    """Processes one after the other, each dying at its number of effects; how many there were."""
+    for pid in range(1, 60):
+        fate = Fate()
+        fate.at = deaths.pop(0) if deaths else -1
+        try:
+            phase = run(model, rollout, fate, pid)
+        except Death:
+            continue
+        finally:
+            fate.dead = True  # what its threads still try, they no longer can
+            model.cluster.hook = lambda *_: None
+        assert phase is RolloutPhase.COMPLETED, load(model.world().store, rollout)[1].reason
+        return pid
+    raise AssertionError("it never came to its end")
+
+
+@pytest.mark.parametrize("method", [MethodChoice.RESTART, MethodChoice.REBOOT])
+@pytest.mark.parametrize("seed", range(12))
+def test_any_deaths_end_in_the_same_state(seed: int, method: MethodChoice) -> None:
+    chance = random.Random(seed)
+    model = Model()
+    made = model.planned(quick(method=method))
+    deaths = [chance.randint(1, 90) for _ in range(chance.randint(1, 6))]
+    live_through(model, made.record.id, deaths)
+    assert model.kinds() == {"n1": {"netkit"}, "n2": {"netkit"}}
+    assert model.leftovers() == []
+    assert len(model.reboots) == (2 if method is MethodChoice.REBOOT else 0)
+    assert model.world().store.verify_chain() == ()
+
+
+@pytest.mark.parametrize("number", range(1, 70, 2))
+def test_a_death_at_each_of_the_first_effects(number: int) -> None:
+    model = Model()
+    made = model.planned(quick(nodes=("n1",), soak_fenced_s=0, soak_loaded_s=0))
+    assert live_through(model, made.record.id, [number]) == 2
+    assert model.kinds()["n1"] == {"netkit"}
+    assert model.leftovers() == []
