@@ -15,13 +15,11 @@ from rollout.domain.plan import Plan
 from rollout.planning.planner import TakesBack
 
 
-def plan_rollback(
-    world: World, reference: str, *, wave: int | None = None, nodes: tuple[str, ...] = ()
-) -> PlanResult:
+def plan_rollback(world: World, reference: str, *, wave: int | None = None, nodes: tuple[str, ...] = ()) -> PlanResult:
     """Make and save the plan that takes a rollout back. It needs an approval of its own.
 
-    Raises `Refused` while the rollout still moves or when nothing of it is left to take back, `UsageError` for a wave or
-    node that is not in it.
+    Raises `Refused` while the rollout still moves or when nothing of it is left to take back, `UsageError` for a wave
+    or node that is not in it.
     """
     record, state = load(world.store, reference)
     plan = load_plan(world.store, record.id)

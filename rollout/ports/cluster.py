@@ -59,7 +59,7 @@ class Cluster(Protocol):
     Duties: every write is repeat-safe and read back before returning; patches only, never read-modify-replace; a write
     that follows a read carries the resourceVersion or UID it rests on. Raises only `rollout.domain.errors`:
     `NotPermitted` (verb and resource named), `NotFound`, `Conflict`, `Invalid`, `TooManyRequests`, `Unavailable`;
-    `Refused` with code `not-ours` instead of undoing somebody else's change. Methods may be called from several threads.
+    `Refused` with code `not-ours` instead of undoing somebody else's change. Usable from several threads.
     """
 
     def identity(self) -> ClusterIdentity:

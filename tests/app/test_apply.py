@@ -111,7 +111,7 @@ def test_another_cluster_is_refused() -> None:
     model = Model()
     made = model.planned()
     model.cluster.uid = "cluster-2"
-    with pytest.raises(Refused, match="another|it is of cluster"):
+    with pytest.raises(Refused, match="it is of cluster"):
         Application(model.world(), made.record.id).start()
     assert model.leftovers() == []
 
@@ -124,7 +124,9 @@ def test_stale_facts_refuse_the_node_before_it_is_touched() -> None:
     end = Application(model.world(), made.record.id).start()
     assert end.phase is RolloutPhase.HELD
     assert end.node(first).phase is NodePhase.SKIPPED
-    assert "its kernel changed" in (end.node(first).last.reason if end.node(first).last else "")
+    last = end.node(first).last
+    assert last is not None
+    assert "its kernel changed" in last.reason
     assert model.leftovers() == []
     assert model.kinds() == VETH
 

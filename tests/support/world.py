@@ -103,8 +103,12 @@ class Model:
     def world(self, **more: Any) -> World:
         """What one process is given."""
         values: dict[str, Any] = {
-            "cluster": self.cluster, "hosts": self.hosts, "observer": self.observer,
-            "store": MemoryJournalStore(self.state), "clock": self.clock, "reporter": QuietReporter(),
+            "cluster": self.cluster,
+            "hosts": self.hosts,
+            "observer": self.observer,
+            "store": MemoryJournalStore(self.state),
+            "clock": self.clock,
+            "reporter": QuietReporter(),
             "who": Who("ann", "bastion", 1),
         }
         return World(**(values | more))
@@ -157,13 +161,14 @@ class Model:
         mode = self.cluster.modes.get(name)
         if mode is None:
             return {"schema": 1, "probe": "agent", "agent": "down", "reason": "no socket"}
-        return agent_document(
-            mode, **{
-                "masquerading-mode": "BPF", "kube-proxy-replacement-mode": "True", "encryption-mode": "Disabled",
-                "cni-chaining-mode": "none",
-                "settings": {"EnableBPFTProxy": False, "EnableEndpointRoutes": False, "DatapathMode": mode},
-            },
-        )
+        told: dict[str, Any] = {
+            "masquerading-mode": "BPF",
+            "kube-proxy-replacement-mode": "True",
+            "encryption-mode": "Disabled",
+            "cni-chaining-mode": "none",
+            "settings": {"EnableBPFTProxy": False, "EnableEndpointRoutes": False, "DatapathMode": mode},
+        }
+        return agent_document(mode, **told)
 
     def _prepare(self, host: Host, variables: Mapping[str, Any]) -> HostRun:
         self.cluster.play()

@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -49,7 +50,7 @@ def run_with_kills(rollout: Rollout, plan: str, chance: random.Random, kills: in
 
 
 @pytest.mark.lab
-def test_twenty_kills_end_in_the_same_state(rollout: Rollout) -> None:
+def test_twenty_kills_end_in_the_same_state(rollout: Rollout, record_property: Callable[[str, object], None]) -> None:
     chance = random.Random(SEED)
     left, target, journeys = KILLS, "netkit", 0
     while left > 0 or target == "veth":
@@ -61,4 +62,4 @@ def test_twenty_kills_end_in_the_same_state(rollout: Rollout) -> None:
         assert LabApi(rollout.info).leftovers() == []
         target = "veth" if target == "netkit" else "netkit"
     rollout.run("state", "check")
-    print(f"{KILLS} kills (seed {SEED}) over {journeys} rollouts")
+    record_property("kills", f"{KILLS} kills (seed {SEED}) over {journeys} rollouts")
