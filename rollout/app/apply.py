@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rollout.app.journal import load, load_plan
@@ -16,7 +16,6 @@ from rollout.domain.journal import Approved, Body, NodeDecided, RolloutDecided, 
 from rollout.domain.lifecycle import NodeEvent, NodePhase, RolloutEvent, RolloutPhase
 from rollout.domain.plan import Plan, decode_plan
 from rollout.domain.step import Track
-from rollout.ports.store import RolloutRecord
 
 
 def reference_of_document(world: World, document: bytes) -> str:
@@ -45,40 +44,50 @@ class Application:
 
     def start(self) -> RolloutState:
         """Apply a plan for the first time. Raises `Refused` for a used, unapproved, foreign or stale one."""
-        if self.state.used:
+        self._first_start(self.state)
+        require_cluster(self.world, self.plan)
+        return self._run(self._first_start)
+
+    def _first_start(self, state: RolloutState) -> tuple[Body, ...]:
+        """What a first application records. Raises `Refused` for a plan that may not be applied (any more)."""
+        if state.used:
             raise Refused(
                 "plan-used",
                 f"cannot apply plan {self.record.id}: it was applied already",
                 hint=f"to go on with it: rollout resume {self.record.id}; for another round: rollout plan",
             )
-        if self.state.phase is RolloutPhase.ABORTED:
+        if state.phase is RolloutPhase.ABORTED:
             raise Refused(
                 "plan-aborted",
                 f"cannot apply plan {self.record.id}: it was aborted",
                 hint="make a new one: rollout plan",
             )
-        require_valid(_approvals(self.state), self.record.digest, self.world.clock.now())
-        require_cluster(self.world, self.plan)
-        return self._run((RolloutDecided(RolloutEvent.START, self.world.who.operator),))
+        require_valid(approvals_in(state), self.record.digest, self.world.clock.now())
+        return (RolloutDecided(RolloutEvent.START, self.world.who.operator),)
 
     def resume(self, retry: tuple[str, ...] = ()) -> RolloutState:
         """Go on after a pause, a hold or a dead process. `retry`: quarantined nodes to try again."""
-        if not self.state.used or self.state.phase in (RolloutPhase.COMPLETED, RolloutPhase.ABORTED):
+        self._resumption(self.state, retry)
+        require_cluster(self.world, self.plan)
+        return self._run(lambda state: self._resumption(state, retry))
+
+    def _resumption(self, state: RolloutState, retry: tuple[str, ...]) -> tuple[Body, ...]:
+        if not state.used or state.phase in (RolloutPhase.COMPLETED, RolloutPhase.ABORTED):
             raise Refused(
                 "not-resumable",
-                f"cannot resume rollout {self.record.id}: it is {self.state.phase.value}",
+                f"cannot resume rollout {self.record.id}: it is {state.phase.value}",
                 hint="see: rollout status",
             )
-        require_cluster(self.world, self.plan)
-        return self._run(resume_bodies(self.state, retry))
+        return resume_bodies(state, retry)
 
-    def _run(self, first: tuple[Body, ...]) -> RolloutState:
+    def _run(self, first: Callable[[RolloutState], tuple[Body, ...]]) -> RolloutState:
+        """Apply under the state's lock and the cluster's lease. `first` is asked again there: much may have changed."""
         with self.world.store.exclusive(self.record.id), self._lease() as lease:
             who = self.world.who
             started = RunStarted(who.operator, who.host, who.pid, lease.fencing)
-            self.rounds.record((started, *first))
+            self.rounds.record(lambda state: (started, *first(state)))
             final = self.rounds.run(lease)
-            self.rounds.record((RunEnded(final.phase.value),))
+            self.rounds.record(lambda _state: (RunEnded(final.phase.value),))
             return self.rounds.state
 
     @contextmanager
@@ -127,11 +136,7 @@ def require_cluster(world: World, plan: Plan) -> None:
         )
 
 
-def _approvals(state: RolloutState) -> tuple[Approval, ...]:
+def approvals_in(state: RolloutState) -> tuple[Approval, ...]:
+    """Approvals a journal holds, oldest first."""
     found = ((e.at, e.body) for e in state.approvals if isinstance(e.body, Approved))
     return tuple(Approval(b.digest, b.by, b.ticket, at, b.expires) for at, b in found)
-
-
-def record_of(world: World, reference: str) -> RolloutRecord:
-    """A rollout by id, digest or prefix."""
-    return world.store.find(reference)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from rollout.app.apply import approvals_in
 from rollout.app.journal import load, load_plan
 from rollout.app.world import World
 from rollout.domain.approval import Approval
@@ -46,6 +47,4 @@ def approve(world: World, reference: str, *, by: str, ticket: str, valid: timede
 
 def approvals_of(world: World, reference: str) -> tuple[Approval, ...]:
     """All approvals of a plan, oldest first."""
-    _, state = load(world.store, reference)
-    found = ((e.at, e.body) for e in state.approvals if isinstance(e.body, Approved))
-    return tuple(Approval(b.digest, b.by, b.ticket, at, b.expires) for at, b in found)
+    return approvals_in(load(world.store, reference)[1])

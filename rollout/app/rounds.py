@@ -6,7 +6,7 @@ state, because the journal's order is the order of decisions, and concurrent nod
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from queue import Empty, Queue
@@ -106,9 +106,12 @@ class Rounds:
         """Stop waiting for anything: what is unsettled then is settled by the next resume."""
         self._cancel.set()
 
-    def record(self, bodies: Iterable[Body]) -> None:
-        """Make entries durable outside a round."""
-        self._commit(list(bodies), retry=True)
+    def record(self, bodies: Callable[[RolloutState], Iterable[Body]]) -> None:
+        """Make durable, outside a round, what `bodies` finds right for the state as it is at that moment."""
+        while True:
+            self._sync()
+            if self._commit(list(bodies(self.state))):
+                return
 
     def run(self, lease: LeaseKeeper) -> RolloutState:
         """Rounds until nothing moves any more. Raises `Cancelled` when stopped, `Refused` when the lease was lost."""
@@ -129,7 +132,7 @@ class Rounds:
         while True:
             bodies, go_on = self._bodies(arrivals)
             decision = decide(self._plan, self._tentative(bodies), self._surroundings())
-            if self._commit([*bodies, *decision.bodies], retry=False):
+            if self._commit([*bodies, *decision.bodies]):
                 break
         for action in go_on:
             self._in_thread(lambda a=action: self._perform(a))
@@ -183,20 +186,18 @@ class Rounds:
         now = self._world.clock.now()
         return fold((Entry(self.state.seq + n, now, body) for n, body in enumerate(bodies, 1)), self.state)
 
-    def _commit(self, bodies: list[Body], *, retry: bool) -> bool:
-        """Append; False when another process appended meanwhile and the round must be thought through again."""
-        while bodies:
-            try:
-                entries = self._world.store.append(
-                    self._rollout, bodies, now=self._world.clock.now(), expect_seq=self.state.seq
-                )
-            except Conflict:
-                self._sync()
-                if not retry:
-                    return False
-            else:
-                self._learn(entries)
-                return True
+    def _commit(self, bodies: list[Body]) -> bool:
+        """Append; False when another process appended meanwhile and all must be thought through again."""
+        if not bodies:
+            return True
+        try:
+            entries = self._world.store.append(
+                self._rollout, bodies, now=self._world.clock.now(), expect_seq=self.state.seq
+            )
+        except Conflict:
+            self._sync()
+            return False
+        self._learn(entries)
         return True
 
     def _sync(self) -> None:
@@ -265,7 +266,7 @@ class Rounds:
         """A worker is through; what it ended is recorded, what it was about to begin is not begun."""
         if isinstance(arrival, Ended):
             self._busy.discard(arrival.action.node)
-            self.record([_outcome(arrival)])
+            self.record(lambda _state: [_outcome(arrival)])
         elif isinstance(arrival, Read):
             self._busy.discard(arrival.action.node)
 

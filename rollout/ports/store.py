@@ -36,11 +36,12 @@ class ChainFault:
 class JournalStore(Protocol):
     """Plans and journals.
 
-    Duties: a call returns only after what it wrote is durable; entries are append-only and hash-chained (each
-    row's hash covers the previous row's hash, its own seq, time, type and content); `append` writes all its entries
-    in one transaction or none. Times are timezone-aware UTC. Raises `Conflict` (`journal-moved`) when another process appended
-    in between; `Unavailable` when locked too long or out of disk; `Refused` for a state file of another schema, a
-    read-only or damaged one (message names the file and the way out). Usable from several threads.
+    Duties: a call returns only after what it wrote is durable; entries are append-only and hash-chained (each row's
+    hash covers the previous row's hash, its own seq, time, type and content); `append` writes all its entries in one
+    transaction or none, nothing at all when there are none, and returns them as stored. Times are timezone-aware UTC.
+    Raises `NotFound` for an unknown rollout; `Conflict` (`journal-moved`) when another process appended in between;
+    `Unavailable` when locked too long or out of disk; `Refused` for a state file of another schema, a read-only or
+    damaged one (message names the file and the way out). Usable from several threads.
     """
 
     @property

@@ -12,7 +12,7 @@ from rollout.domain.errors import UsageError
 _USER = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.-]{0,63}\$?")
 _PLAIN_PATH = re.compile(r"[^\n\r\"'\\;#$`{}]+")
 _FORBIDDEN_SSH = ("stricthostkeychecking", "userknownhostsfile", "globalknownhostsfile", "batchmode", "nohostauth")
-_HINT = "correct the section `hosts` of the configuration"
+_HINT = "correct the sections `ssh` and `hooks` of the configuration"
 
 
 @dataclass(frozen=True, slots=True)

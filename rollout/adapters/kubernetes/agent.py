@@ -73,7 +73,8 @@ def _find_daemonset(connection: Connection, namespace: str | None) -> docs.Daemo
         if found:
             return min(found, key=_likeness)
     raise NotFound(
-        "no-agent", f"cannot find Cilium: no DaemonSet is labelled {_SELECTOR}",
+        "no-agent",
+        f"cannot find Cilium: no DaemonSet is labelled {_SELECTOR}",
         hint="is Cilium installed here? If under another label, this program does not know it",
     )
 
@@ -172,7 +173,8 @@ def ensure_node_config(connection: Connection, wanted: PlannedNodeConfig) -> Non
     """Create ours, or accept an equal one."""
     if not wanted.label_value:
         raise Invalid(
-            "empty-selector", f"cannot create CiliumNodeConfig {wanted.name}: it would select every node",
+            "empty-selector",
+            f"cannot create CiliumNodeConfig {wanted.name}: it would select every node",
             hint="this is a bug of netkit-rollout: a plan names the label value it selects",
         )
     for _ in range(2):
@@ -212,7 +214,8 @@ def delete_node_config(connection: Connection, wanted: PlannedNodeConfig) -> Non
         return
     if not _is_ours(found, wanted):
         raise Refused(
-            "not-ours", f"cannot delete CiliumNodeConfig {wanted.namespace}/{wanted.name}: we did not create this one",
+            "not-ours",
+            f"cannot delete CiliumNodeConfig {wanted.namespace}/{wanted.name}: we did not create this one",
             hint=f"see it: kubectl -n {wanted.namespace} get ciliumnodeconfig {wanted.name} -o yaml",
         )
     users = _labelled(connection, wanted.label_value)
@@ -226,7 +229,8 @@ def delete_node_config(connection: Connection, wanted: PlannedNodeConfig) -> Non
     meta = found.metadata or docs.NO_META
     request = Request("delete", _KIND, f"{CILIUM}/{wanted.version}", namespace=wanted.namespace, name=wanted.name)
     options = {
-        "apiVersion": "v1", "kind": "DeleteOptions",
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
         "preconditions": {"uid": meta.uid, "resourceVersion": meta.resourceVersion},
     }
     try:

@@ -36,7 +36,11 @@ class KubernetesCluster:
     """A cluster behind a Kubernetes API. See `rollout.ports.cluster.Cluster` for the contract."""
 
     def __init__(
-        self, connection: Connection, settings: ClusterSettings, *, now: Callable[[], datetime] = _utc_now,
+        self,
+        connection: Connection,
+        settings: ClusterSettings,
+        *,
+        now: Callable[[], datetime] = _utc_now,
         times: WatchTimes | None = None,
     ) -> None:
         self._connection = connection
@@ -150,8 +154,14 @@ class KubernetesCluster:
         with self._lock:
             if self._node_feed is None:
                 source = Source(
-                    resource="nodes", kind=docs.NodeDoc, convert=node_value, order=_no_order,
-                    replace=self._cache.replace_nodes, put=self._cache.put_node, drop=self._cache.drop_node, query={},
+                    resource="nodes",
+                    kind=docs.NodeDoc,
+                    convert=node_value,
+                    order=_no_order,
+                    replace=self._cache.replace_nodes,
+                    put=self._cache.put_node,
+                    drop=self._cache.drop_node,
+                    query={},
                 )
                 self._node_feed = Feed(self._connection, source, self._times)
             return self._node_feed
@@ -160,8 +170,13 @@ class KubernetesCluster:
         with self._lock:
             if self._pod_feed is None:
                 source = Source(
-                    resource="pods", kind=docs.PodDoc, convert=pod_value, order=_creation,
-                    replace=self._cache.replace_pods, put=self._cache.put_pod, drop=self._cache.drop_pod,
+                    resource="pods",
+                    kind=docs.PodDoc,
+                    convert=pod_value,
+                    order=_creation,
+                    replace=self._cache.replace_pods,
+                    put=self._cache.put_pod,
+                    drop=self._cache.drop_pod,
                     query={"fieldSelector": "spec.nodeName!="},
                 )
                 self._pod_feed = Feed(self._connection, source, self._times)
@@ -280,10 +295,16 @@ def _endpoint_node(doc: docs.EndpointDoc) -> str:
 def _event(node: str, reason: str, message: str, now: datetime) -> dict[str, Any]:
     seconds = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
-        "apiVersion": "v1", "kind": "Event",
+        "apiVersion": "v1",
+        "kind": "Event",
         "metadata": {"name": f"{node[:200]}.{uuid4().hex[:16]}", "namespace": "default"},
         # Like the kubelet's: `kubectl describe node` looks for the name in place of the uid.
         "involvedObject": {"apiVersion": "v1", "kind": "Node", "name": node, "uid": node},
-        "reason": reason, "message": message[:_LONGEST_EVENT], "type": "Normal", "count": 1,
-        "firstTimestamp": seconds, "lastTimestamp": seconds, "source": {"component": "netkit-rollout"},
+        "reason": reason,
+        "message": message[:_LONGEST_EVENT],
+        "type": "Normal",
+        "count": 1,
+        "firstTimestamp": seconds,
+        "lastTimestamp": seconds,
+        "source": {"component": "netkit-rollout"},
     }

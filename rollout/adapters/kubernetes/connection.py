@@ -71,7 +71,12 @@ class Connection:
         return self._target
 
     def call(
-        self, request: Request, *, query: Mapping[str, Any] | None = None, body: Any = None, kind: str = _JSON,
+        self,
+        request: Request,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        kind: str = _JSON,
         free: bool = False,
     ) -> bytes:
         """Send and return the body of a success. Raises our errors otherwise."""
@@ -81,7 +86,12 @@ class Connection:
         return answer.body
 
     def send(
-        self, request: Request, *, query: Mapping[str, Any] | None = None, body: Any = None, kind: str = _JSON,
+        self,
+        request: Request,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        kind: str = _JSON,
         free: bool = False,
     ) -> Answer:
         """Send and return whatever is answered; `free` passes the throttle by. Raises `Unavailable` when nothing is."""
@@ -153,7 +163,13 @@ class Connection:
         with self._lock:
             self._counts[request.counted] += 1
         response: urllib3.BaseHTTPResponse = self._client.pool_manager.request(
-            request.method, url, body=data, headers=headers, timeout=timeout, preload_content=False, retries=False,
+            request.method,
+            url,
+            body=data,
+            headers=headers,
+            timeout=timeout,
+            preload_content=False,
+            retries=False,
             redirect=False,
         )
         return response

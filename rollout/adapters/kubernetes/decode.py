@@ -58,7 +58,8 @@ def _decode_odd(body: bytes, kind: Any, what: str) -> Any:
     except _UNREADABLE as error:
         named = _name_of(body) or what
         raise Unavailable(
-            "unreadable", f"cannot read {named}: the API's answer does not have the expected form ({error})",
+            "unreadable",
+            f"cannot read {named}: the API's answer does not have the expected form ({error})",
         ) from error
 
 

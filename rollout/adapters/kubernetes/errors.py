@@ -117,13 +117,15 @@ def answered_error(request: Request, answer: Answer) -> Foreign:
     code = answer.code
     if code == 401:
         return NotPermitted(
-            "not-authenticated", f"cannot {request}: the API server does not accept our credentials"
+            "not-authenticated",
+            f"cannot {request}: the API server does not accept our credentials"
             f" (verb {request.verb}, resource {request.resource}): {text}",
             hint="log in again, or check the user of this kubeconfig context",
         )
     if code == 403:
         return NotPermitted(
-            "not-permitted", f"cannot {request}: not permitted to {request.verb} {request.resource}: {text}",
+            "not-permitted",
+            f"cannot {request}: not permitted to {request.verb} {request.resource}: {text}",
             hint=f"bind a role that allows the verb {request.verb} on {request.resource}",
         )
     if code == 404:
@@ -138,7 +140,8 @@ def answered_error(request: Request, answer: Answer) -> Foreign:
         return Invalid("invalid", f"cannot {request}: {text}")
     if 300 <= code < 400:
         return Unavailable(
-            "redirected", f"cannot {request}: answered by a redirect (HTTP {code})",
+            "redirected",
+            f"cannot {request}: answered by a redirect (HTTP {code})",
             hint="check the server address of this kubeconfig context: a login page or proxy may be in between",
         )
     return Unavailable("server-error", f"cannot {request}: {text}", hint="see the API server's own health")
@@ -152,7 +155,8 @@ def broken_error(request: Request, server: str, error: Exception) -> Foreign:
         return Unavailable("timed-out", f"cannot {request}: no connection to {server} in time", hint=_REACH)
     if isinstance(error, http.TimeoutError) and not isinstance(error, http.NewConnectionError):
         return Unavailable(
-            "timed-out", f"cannot {request}: {server} did not answer in time; whether it acted is not known",
+            "timed-out",
+            f"cannot {request}: {server} did not answer in time; whether it acted is not known",
             hint="try again; a slow API server is no reason to conclude anything",
         )
     if isinstance(error, http.NameResolutionError):
@@ -162,8 +166,10 @@ def broken_error(request: Request, server: str, error: Exception) -> Foreign:
     if isinstance(error, http.ProxyError):
         return Unavailable("proxy", f"cannot {request}: the proxy in front of {server} failed", hint=_REACH)
     return Unavailable(
-        "connection-broken", f"cannot {request}: the connection to {server} broke ({type(error).__name__});"
-        " whether the server acted is not known", hint=_REACH,
+        "connection-broken",
+        f"cannot {request}: the connection to {server} broke ({type(error).__name__});"
+        " whether the server acted is not known",
+        hint=_REACH,
     )
 
 

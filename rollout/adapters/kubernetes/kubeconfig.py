@@ -42,7 +42,8 @@ def load_target(kubeconfig: Path | None, context: str | None, environ: Mapping[s
         if context is None and environ.get("KUBERNETES_SERVICE_HOST"):
             return _in_cluster()
         raise UsageError(
-            "no-cluster", "cannot tell which cluster is meant: there is no kubeconfig, and this is no pod of a cluster",
+            "no-cluster",
+            "cannot tell which cluster is meant: there is no kubeconfig, and this is no pod of a cluster",
             hint="give one: --kubeconfig FILE, or set KUBECONFIG",
         )
     return _from_files(paths, context)
@@ -69,7 +70,8 @@ def _in_cluster() -> Target:
         load_incluster_config(client_configuration=configuration)
     except _WRONG:
         raise UsageError(
-            "bad-service-account", "cannot use this pod's service account: its token or CA certificate is missing",
+            "bad-service-account",
+            "cannot use this pod's service account: its token or CA certificate is missing",
             hint="run the pod with automountServiceAccountToken, or give --kubeconfig FILE",
         ) from None
     return Target(configuration, IN_CLUSTER, _shown(configuration.host))
@@ -82,7 +84,8 @@ def _from_files(paths: tuple[Path, ...], context: str | None) -> Target:
     wanted = context or _current(merged)
     if not wanted:
         raise UsageError(
-            "no-context", f"cannot choose a cluster: {shown} has no current context",
+            "no-context",
+            f"cannot choose a cluster: {shown} has no current context",
             hint=f"name one with --context: {', '.join(contexts) or 'the file has none'}",
         )
     if wanted not in contexts:

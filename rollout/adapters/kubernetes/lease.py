@@ -89,7 +89,8 @@ class LeaseStore:
             return
         seconds = max(0, int(age.total_seconds()))
         raise Refused(
-            "lease-held", f"cannot start: {current} holds this cluster's lease, renewed {seconds} s ago",
+            "lease-held",
+            f"cannot start: {current} holds this cluster's lease, renewed {seconds} s ago",
             hint=f"wait until it ends, or look at it: kubectl -n {self.namespace} get lease {self.name} -o yaml",
         )
 
@@ -99,14 +100,18 @@ class LeaseStore:
         if found is None or spec.holderIdentity != holder or (spec.leaseTransitions or 0) != fencing:
             who = spec.holderIdentity or "nobody"
             raise Refused(
-                "lease-lost", f"cannot go on: this cluster's lease is {who}'s (number {spec.leaseTransitions or 0}),"
-                f" not ours (number {fencing})", hint="see who works on this cluster, then: rollout resume",
+                "lease-lost",
+                f"cannot go on: this cluster's lease is {who}'s (number {spec.leaseTransitions or 0}),"
+                f" not ours (number {fencing})",
+                hint="see who works on this cluster, then: rollout resume",
             )
         return found
 
     def _spec(self, holder: str, duration_s: int, fencing: int) -> dict[str, Any]:
         return {
-            "holderIdentity": holder, "leaseDurationSeconds": duration_s, "renewTime": micro_time(self.now()),
+            "holderIdentity": holder,
+            "leaseDurationSeconds": duration_s,
+            "renewTime": micro_time(self.now()),
             "leaseTransitions": fencing,
         }
 
@@ -125,7 +130,8 @@ class LeaseStore:
     def _create(self, holder: str, duration_s: int) -> LeaseHeld:
         spec = self._spec(holder, duration_s, 1)
         body = {
-            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
             "metadata": {"name": self.name, "namespace": self.namespace},
             "spec": spec | {"acquireTime": spec["renewTime"]},
         }

@@ -60,7 +60,10 @@ def gc_paused() -> Iterator[None]:
 
 
 def list_all(
-    connection: Connection, request: Request, kind: type[D], convert: Callable[[D], V],
+    connection: Connection,
+    request: Request,
+    kind: type[D],
+    convert: Callable[[D], V],
     query: Mapping[str, Any] | None = None,
 ) -> Listed[V]:
     """Read a whole list. One whose continuation expired under way is read again from its start."""

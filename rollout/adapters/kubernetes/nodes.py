@@ -54,7 +54,8 @@ def cordon(connection: Connection, name: str, mark: OwnerMark) -> Node:
         if prior is None:
             prior = node.unschedulable or mark.prior_unschedulable
         annotations = {
-            ANNOTATION_ROLLOUT: mark.rollout, ANNOTATION_PLAN: mark.plan,
+            ANNOTATION_ROLLOUT: mark.rollout,
+            ANNOTATION_PLAN: mark.plan,
             ANNOTATION_PRIOR: json.dumps({"unschedulable": prior}),
         }
         return {"metadata": {"annotations": annotations}, "spec": {"unschedulable": True}}
@@ -166,7 +167,8 @@ def _change(connection: Connection, name: str, decide: Decide, kept: Callable[[N
         after = node_value(decode(answer, docs.NodeDoc, f"node {name}"))
         if not kept(after):
             raise Conflict(
-                "not-kept", f"cannot {request}: the API stored something else",
+                "not-kept",
+                f"cannot {request}: the API stored something else",
                 hint="see whether an admission webhook changes nodes",
             )
         return after

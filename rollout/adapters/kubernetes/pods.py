@@ -24,7 +24,9 @@ def evict(connection: Connection, pod: PodRef, grace_s: int | None) -> Eviction:
     """Ask the eviction API. Raises for what is neither yes nor a refusal."""
     request = Request("create", "pods/eviction", namespace=pod.namespace, name=pod.name)
     body = {
-        "apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod.name, "namespace": pod.namespace},
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": pod.name, "namespace": pod.namespace},
         "deleteOptions": _delete_options(pod, grace_s),
     }
     answer = connection.send(request, body=body)

@@ -163,7 +163,10 @@ class Feed(Generic[D, V]):
         """One watch to its end; the version to go on from, and how many lines came."""
         request = Request("watch", self._source.resource)
         query = {
-            **self._source.query, "watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true",
+            **self._source.query,
+            "watch": "true",
+            "resourceVersion": version,
+            "allowWatchBookmarks": "true",
             "timeoutSeconds": self._times.watch_s,
         }
         response = self._connection.stream(request, query, self._times.quiet_s)

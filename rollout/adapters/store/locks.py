@@ -34,7 +34,7 @@ def _already_running(purpose: str, label: str, holder: str) -> Refused:
     return Refused(
         "already-running",
         f"cannot {purpose}: {holder} is working from the state {label}",
-        hint="follow it with: rollout watch; stop it with: rollout pause",
+        hint="follow it with: rollout status; stop it with: rollout pause",
     )
 
 
