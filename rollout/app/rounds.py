@@ -215,9 +215,14 @@ class Rounds:
                 self._in_thread(lambda b=body, m=message: self._world.cluster.record_event(b.node, "NetkitRollout", m))
 
     def _surroundings(self) -> Surroundings:
-        return Surroundings(
-            self._world.clock.now(), frozenset(self._busy), self._gating, self._world.cluster.out_of_service()
-        )
+        return Surroundings(self._world.clock.now(), frozenset(self._busy), self._gating, self._foreign_out())
+
+    def _foreign_out(self) -> frozenset[str] | None:
+        """Nodes out of service, None when the cluster cannot be seen: that stops nothing but the start of nodes."""
+        try:
+            return self._world.cluster.out_of_service()
+        except RolloutError:
+            return None
 
     def _gather(self, decision: Decision) -> list[Arrival]:
         """What arrived until the next poll is due; several arrivals share one round."""

@@ -63,6 +63,9 @@ class Gate:
 
 Action = Begin | Settle | Gate
 
+_LOOK_AGAIN = timedelta(seconds=5)
+_BLIND = "no node is started while the cluster cannot be seen: other nodes may be out of service"
+
 _ENDED = frozenset({RolloutPhase.HELD, RolloutPhase.COMPLETED, RolloutPhase.ABORTED})
 
 
@@ -75,8 +78,8 @@ class Surroundings:
     """Nodes with work in flight in this process."""
     gating: bool = False
     """A gate is being looked at in this process."""
-    foreign_out: frozenset[str] = frozenset()
-    """Nodes out of service that are not in our hands; they count against max_unavailable."""
+    foreign_out: frozenset[str] | None = frozenset()
+    """Nodes out of service, whoever did it; they count against max_unavailable. None: the cluster cannot be seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +281,9 @@ def _start_nodes(work: _Round, wave: Wave) -> None:
     limit = work.plan.policy.most_unavailable(work.plan.cluster.fleet)
     ours = {n.name for n in work.state.nodes.values() if n.phase in FENCED_PHASES}
     out = {n.name for n in work.state.nodes.values() if _out(n)}
+    if work.around.foreign_out is None:
+        work.waiting, work.wake_at = _BLIND, work.around.now + _LOOK_AGAIN
+        return
     foreign = set(work.around.foreign_out - ours)
     for name in wave.nodes:
         if work.state.node(name).phase is not NodePhase.PENDING:
@@ -285,7 +291,7 @@ def _start_nodes(work: _Round, wave: Wave) -> None:
         if len(out | foreign | {name}) > limit:
             if foreign and not out:
                 work.waiting = f"node(s) {', '.join(sorted(foreign))} are out of service, which uses up max_unavailable"
-                work.wake_at = work.around.now + timedelta(seconds=5)
+                work.wake_at = work.around.now + _LOOK_AGAIN
             continue
         out.add(name)
         work.note(NodeDecided(name, NodeEvent.START))

@@ -160,6 +160,14 @@ def test_a_node_that_is_out_already_costs_nothing_more() -> None:
     assert [a.node for a in decision.actions if isinstance(a, Begin)] == ["n2"]
 
 
+def test_no_node_is_started_while_the_cluster_cannot_be_seen() -> None:
+    plan = plan_of(NAMES, small_policy())
+    decision = decide(plan, Drive(plan).state, Surroundings(at(1), foreign_out=None))
+    assert not decision.actions
+    assert not decision.finished
+    assert "cannot be seen" in decision.waiting
+
+
 def run_until(drive: Drive, step: StepKind) -> str:
     for _ in range(500):
         drive.step()
