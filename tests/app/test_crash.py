@@ -13,6 +13,7 @@ import pytest
 from rollout.app.apply import Application
 from rollout.app.journal import load
 from rollout.app.world import Who
+from rollout.domain.errors import Refused
 from rollout.domain.journal import Body, Entry
 from rollout.domain.lifecycle import RolloutPhase
 from rollout.domain.policy import MethodChoice
@@ -95,7 +96,8 @@ def live_through(model: Model, rollout: str, deaths: list[int]) -> int:
         fate.at = deaths.pop(0) if deaths else -1
         try:
             phase = run(model, rollout, fate, pid)
-        except Death:
+        except (Death, Refused):  # the dead process's lease thread may be the first to notice that it is dead
+            assert fate.dead
             continue
         finally:
             fate.dead = True  # what its threads still try, they no longer can

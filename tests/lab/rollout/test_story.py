@@ -77,26 +77,6 @@ def test_a_node_that_cannot_be_reached_is_left_out_with_the_reason(
     assert words in done.stderr.lower()
 
 
-def test_there_and_back_loses_no_request(rollout: Rollout) -> None:
-    with SteadyClient(rollout.info.service) as client:
-        plan = rollout.planned("plan", "--target", "netkit")
-        rollout.run("apply", str(plan))
-        assert rollout.kinds() == {"n1": {"netkit/l3"}, "n2": {"netkit/l3"}}
-        verdicts = rollout.json("verify")
-        assert json.dumps(verdicts).count('"fail"') == 0
-        used = rollout.run("apply", str(plan), expect=4)
-        assert "applied already" in used.stderr
-        first = rollout.json("status")["rollout"]["id"]
-        back = rollout.planned("rollback", first, "--node", "n1")
-        rollout.run("apply", str(back))
-        assert rollout.kinds() == {"n1": {"veth"}, "n2": {"netkit/l3"}}
-        rest = rollout.planned("plan", "--target", "veth", "--node", "n2")
-        rollout.run("apply", str(rest))
-    assert rollout.kinds() == {"n1": {"veth"}, "n2": {"veth"}}
-    assert client.tally.lost == 0, client.tally
-    assert rollout.api.agent_restarts() == 0
-
-
 def wait_for(rollout: Rollout, phase: str, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -106,33 +86,34 @@ def wait_for(rollout: Rollout, phase: str, seconds: float = 120) -> None:
     raise AssertionError(f"never {phase}: {rollout.background_log()}")
 
 
-def test_pause_from_a_second_terminal_then_resume_and_back(rollout: Rollout) -> None:
-    plan = rollout.planned("plan", "--target", "netkit")
+def test_there_with_a_pause_and_back_in_parts_loses_no_request(rollout: Rollout) -> None:
+    with SteadyClient(rollout.info.service) as client:
+        plan = rollout.planned("plan", "--target", "netkit")
+        first = there_with_a_pause(rollout, plan)
+        assert rollout.kinds() == {"n1": {"netkit/l3"}, "n2": {"netkit/l3"}}
+        assert '"fail"' not in json.dumps(rollout.json("verify"))
+        assert "applied already" in rollout.run("apply", str(plan), expect=4).stderr
+        rollout.run("apply", str(rollout.planned("rollback", first, "--node", "n1")))
+        assert rollout.kinds() == {"n1": {"veth"}, "n2": {"netkit/l3"}}
+        rollout.run("apply", str(rollout.planned("plan", "--target", "veth", "--node", "n2")))
+    assert rollout.kinds() == {"n1": {"veth"}, "n2": {"veth"}}
+    assert client.tally.sent > 100
+    assert client.tally.lost == 0, client.tally
+    assert rollout.api.agent_restarts() == 0
+
+
+def there_with_a_pause(rollout: Rollout, plan: Path) -> str:
+    """Apply, pause from a second terminal in the middle of the first node, resume; the rollout's id."""
     process = rollout.start("apply", str(plan))
     wait_for(rollout, "running")
     rollout.run("pause", "--reason", "lunch")
     assert process.wait(timeout=200) == 3, rollout.background_log()
     status = rollout.json("status")
     assert status["phase"] == "held"
-    touched = [n for n in status["nodes"] if n["phase"] not in ("pending",)]
-    assert len(touched) <= 1
+    assert len([n for n in status["nodes"] if n["phase"] != "pending"]) <= 1
     assert "rollout resume" in rollout.run("why", "n2").stdout + rollout.run("why", "n1").stdout
     rollout.run("resume")
-    assert rollout.kinds() == {"n1": {"netkit/l3"}, "n2": {"netkit/l3"}}
-    back = rollout.planned("rollback")
-    rollout.run("apply", str(back))
-    assert rollout.kinds() == {"n1": {"veth"}, "n2": {"veth"}}
-
-
-def test_reboot_there_and_back(rollout: Rollout) -> None:
-    before = rollout.api.request("GET", "/api/v1/nodes/n2")["status"]["nodeInfo"]["bootID"]
-    plan = rollout.planned("plan", "--target", "netkit-l2", "--node", "n2", "--method", "reboot")
-    rollout.run("apply", str(plan))
-    assert rollout.kinds()["n2"] == {"netkit/l2"}
-    assert rollout.api.request("GET", "/api/v1/nodes/n2")["status"]["nodeInfo"]["bootID"] != before
-    back = rollout.planned("rollback")
-    rollout.run("apply", str(back))
-    assert rollout.kinds()["n2"] == {"veth"}
+    return str(status["rollout"]["id"])
 
 
 STRAGGLER = {
@@ -153,7 +134,14 @@ STRAGGLER = {
 }
 
 
-def test_a_pod_that_tolerates_everything_is_cleared_in_the_gap(rollout: Rollout) -> None:
+def cleared_pods(rollout: Rollout) -> list[str]:
+    """Pods the journal says were deleted while the agent was down."""
+    lines = [json.loads(line) for line in rollout.run("state", "export").stdout.splitlines()]
+    outcomes = [json.loads(line["content"]) for line in lines if line.get("type") == "outcome"]
+    return [pod for o in outcomes if o["step"] == "clear-stragglers" for pod in o["evidence"]["cleared"]]
+
+
+def test_a_reboot_there_and_a_straggler_cleared_on_the_way_back(rollout: Rollout) -> None:
     sets = "/apis/apps/v1/namespaces/default/daemonsets"
     rollout.api.request("POST", sets, STRAGGLER)
     try:
@@ -161,18 +149,21 @@ def test_a_pod_that_tolerates_everything_is_cleared_in_the_gap(rollout: Rollout)
         while rollout.api.request("GET", f"{sets}/clinger")["status"].get("numberReady", 0) < 2:
             assert time.monotonic() < deadline
             time.sleep(0.3)
-        plan = rollout.planned("plan", "--target", "netkit", "--node", "n1")
+        before = boot_id(rollout)
+        plan = rollout.planned("plan", "--target", "netkit-l2", "--node", "n2", "--method", "reboot")
         rollout.run("apply", str(plan))
-        assert rollout.kinds()["n1"] == {"netkit/l3"}
-        lines = [json.loads(line) for line in rollout.run("state", "export").stdout.splitlines()]
-        outcomes = [json.loads(line["content"]) for line in lines if line.get("type") == "outcome"]
-        cleared = [o["evidence"]["cleared"] for o in outcomes if o["step"] == "clear-stragglers"]
-        assert any("default/clinger" in pod for pods in cleared for pod in pods), cleared
-        back = rollout.planned("rollback")
-        rollout.run("apply", str(back))
-        assert rollout.kinds()["n1"] == {"veth"}
+        assert rollout.kinds()["n2"] == {"netkit/l2"}
+        assert boot_id(rollout) != before
+        assert cleared_pods(rollout) == []
+        rollout.run("apply", str(rollout.planned("plan", "--target", "veth", "--node", "n2", "--method", "restart")))
+        assert rollout.kinds()["n2"] == {"veth"}
+        assert any(pod.startswith("default/clinger") for pod in cleared_pods(rollout))
     finally:
         rollout.api.request("DELETE", f"{sets}/clinger")
+
+
+def boot_id(rollout: Rollout) -> str:
+    return str(rollout.api.request("GET", "/api/v1/nodes/n2")["status"]["nodeInfo"]["bootID"])
 
 
 def test_a_human_uncordon_holds(rollout: Rollout) -> None:
