@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ class Rollout:
 
     info: LabInfo
     directory: Path
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def api(self) -> LabApi:
@@ -53,9 +54,16 @@ class Rollout:
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start in the background; output goes to a file for the failure message."""
-        log = (self.directory / "background.log").open("ab")
-        with log:
-            return subprocess.Popen(self.command(*arguments), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        with (self.directory / "background.log").open("ab") as log:
+            process = subprocess.Popen(self.command(*arguments), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        self.started.append(process)
+        return process
+
+    def stop(self) -> None:
+        """End what is still running, as a failed test leaves it."""
+        for process in self.started:
+            process.kill()
+            process.wait()
 
     def json(self, *arguments: str) -> Any:
         return json.loads(self.run(*arguments, "--output", "json").stdout)

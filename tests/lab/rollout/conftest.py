@@ -32,4 +32,5 @@ def rollout(lab: LabInfo, tmp_path: Path) -> Iterator[Rollout]:
     found = Rollout(lab, tmp_path)
     found.run("state", "upgrade")
     yield found
+    found.stop()
     assert found.api.leftovers() == []
