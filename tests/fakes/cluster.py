@@ -251,8 +251,12 @@ class FakeCluster(ClusterRules):
             raise Invalid("empty-selector", f"cannot create CiliumNodeConfig {wanted.name}: it would select every node")
         key = (wanted.namespace, wanted.name)
         fresh = NodeConfig(
-            *key, uid=f"uid-config-{self._next_number()}", has_selector=True, match_expressions=(),
-            match_labels={LABEL_MODE: wanted.label_value}, defaults=dict(wanted.defaults),
+            *key,
+            uid=f"uid-config-{self._next_number()}",
+            has_selector=True,
+            match_expressions=(),
+            match_labels={LABEL_MODE: wanted.label_value},
+            defaults=dict(wanted.defaults),
         )
         found = self.configs.get(key)
         if found is None:

@@ -150,7 +150,12 @@ class ClusterRules:
         with self._lock:
             self.agent = install
             self.daemonsets[install.namespace, install.daemonset] = DaemonSet(
-                install.namespace, install.daemonset, install.daemonset_uid, pod_network=False, desired=0, ready=0,
+                install.namespace,
+                install.daemonset,
+                install.daemonset_uid,
+                pod_network=False,
+                desired=0,
+                ready=0,
                 tolerations=(EVERYTHING,),
             )
             self._fill_daemons()
@@ -265,8 +270,16 @@ class ClusterRules:
         ref = PodRef(daemonset.namespace, name, f"uid-{name}")
         self._put_pod(
             Pod(
-                ref, node.name, "Pending", ready=False, terminating=False, host_network=not daemonset.pod_network,
-                owner_kind="DaemonSet", owner_name=daemonset.name, owner_uid=daemonset.uid, labels=labels,
+                ref,
+                node.name,
+                "Pending",
+                ready=False,
+                terminating=False,
+                host_network=not daemonset.pod_network,
+                owner_kind="DaemonSet",
+                owner_name=daemonset.name,
+                owner_uid=daemonset.uid,
+                labels=labels,
                 tolerations=daemonset.tolerations,
             )
         )
@@ -353,7 +366,10 @@ class ClusterRules:
         else:
             desired = _share(budget.min_available or "0", expected)
         return replace(
-            budget, current_healthy=healthy, desired_healthy=desired, expected_pods=expected,
+            budget,
+            current_healthy=healthy,
+            desired_healthy=desired,
+            expected_pods=expected,
             disruptions_allowed=max(0, healthy - desired) if budget.observed else 0,
         )
 
@@ -386,7 +402,7 @@ def refusal_text(mode: str, pods: Mapping[str, str]) -> str:
         'time=2026-11-23T01:15:43.929313113Z level=fatal msg="unable to run agent: failed to start: daemon'
         f" configuration failed: Cannot start cilium-agent with datapath-mode={mode}: detected {len(pods)} existing"
         f" endpoint(s) using incompatible datapath-modes. Affected endpoints: {named}. Detected incompatible"
-        f" datapath-modes: {found}. Please delete these pods or correct the cilium-agent operational datapath-mode.\""
+        f' datapath-modes: {found}. Please delete these pods or correct the cilium-agent operational datapath-mode."'
         " subsys=daemon"
     )
 

@@ -79,7 +79,9 @@ def node(name: str, **spec: Any) -> dict[str, Any]:
 
 def pod(name: str, on: str, namespace: str = "default", **labels: str) -> dict[str, Any]:
     return {
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
         "spec": {"nodeName": on, "containers": [{"name": "main", "image": "pause"}]},
         "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
     }

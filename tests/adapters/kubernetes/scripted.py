@@ -81,7 +81,9 @@ def scripted(answer: Callable[[Handler], None]) -> Iterator[Scripted]:
 def write_config(path: Path, url: str, *, token: str = "", **cluster: Any) -> Path:
     """A kubeconfig with one context, `test`."""
     document = {
-        "apiVersion": "v1", "kind": "Config", "current-context": "test",
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "test",
         "clusters": [{"name": "c", "cluster": {"server": url, **cluster}}],
         "users": [{"name": "u", "user": {"token": token} if token else {}}],
         "contexts": [{"name": "test", "context": {"cluster": "c", "user": "u"}}],
@@ -93,6 +95,11 @@ def write_config(path: Path, url: str, *, token: str = "", **cluster: Any) -> Pa
 def status(code: int, reason: str, message: str, **details: Any) -> dict[str, Any]:
     """A Kubernetes Status."""
     return {
-        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": message,
+        "kind": "Status",
+        "apiVersion": "v1",
+        "status": "Failure",
+        "code": code,
+        "reason": reason,
+        "message": message,
         "details": details,
     }

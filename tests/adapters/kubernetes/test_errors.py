@@ -170,6 +170,7 @@ def test_a_write_is_never_sent_twice(asked: Connect) -> None:
 
 def test_a_slow_answer_is_no_answer(asked: Connect) -> None:
     over = threading.Event()
+
     def answer(_handler: Handler) -> None:
         over.wait(10)
 

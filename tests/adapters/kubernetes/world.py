@@ -87,7 +87,8 @@ class ApiWorld:
         ref = PodRef(self.namespace, name, made["metadata"]["uid"])
         ready = [{"type": kind, "status": "True"} for kind in ("Ready", "ContainersReady", "PodScheduled")]
         self._api.call(
-            Request("patch", "pods/status", namespace=self.namespace, name=name), kind=MERGE_PATCH,
+            Request("patch", "pods/status", namespace=self.namespace, name=name),
+            kind=MERGE_PATCH,
             body={"status": {"phase": "Running", "conditions": ready}},
         )
         self._pods.append(ref)
@@ -111,7 +112,8 @@ class ApiWorld:
 
     def install_agent(self) -> None:
         self._create(
-            "configmaps", {"metadata": {"name": "cilium-config"}, "data": {"datapath-mode": "veth"}},
+            "configmaps",
+            {"metadata": {"name": "cilium-config"}, "data": {"datapath-mode": "veth"}},
             namespace=self.namespace,
         )
         labels = {"k8s-app": "cilium"}
@@ -145,8 +147,12 @@ class ApiWorld:
 
     def _create(self, plural: str, body: dict[str, Any], group: str = CORE, namespace: str = "") -> dict[str, Any]:
         kinds = {
-            "namespaces": "Namespace", "nodes": "Node", "pods": "Pod", "configmaps": "ConfigMap",
-            "daemonsets": "DaemonSet", "poddisruptionbudgets": "PodDisruptionBudget",
+            "namespaces": "Namespace",
+            "nodes": "Node",
+            "pods": "Pod",
+            "configmaps": "ConfigMap",
+            "daemonsets": "DaemonSet",
+            "poddisruptionbudgets": "PodDisruptionBudget",
         }
         version = group.removeprefix("/apis/").removeprefix("/api/")
         whole = {"apiVersion": version, "kind": kinds[plural], **body}
