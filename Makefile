@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test lint test-fast test-lab contracts clean
+.PHONY: help setup demo test lint test-fast test-lab contracts bench clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -38,6 +38,9 @@ test-lab: setup  ## only what needs the lab's machines
 contracts: setup  ## the port contracts against a real cluster: make contracts KUBECONFIG=path
 	@test -n "$(KUBECONFIG)" || { echo "error: name the cluster: make contracts KUBECONFIG=path" >&2; exit 2; }
 	ROLLOUT_CONTRACT_KUBECONFIG="$(KUBECONFIG)" $(BIN)/python -m pytest tests/contracts -k "cluster"
+
+bench: setup  ## budgets as figures, one run; judged by people
+	$(BIN)/python -m pytest benchmarks -q -s
 
 clean:  ## the virtual environment and caches of the checkout
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -26,7 +26,8 @@ def look_recheck(ctx: StepContext) -> dict[str, Any]:
 
 def act_recheck(ctx: StepContext) -> StepEnd:
     """Refuse a node whose facts have moved."""
-    drift = look_recheck(ctx)["drift"]
+    # The first attempt was read for a moment ago; a later one may rest on what a dead process had read.
+    drift = ctx.before["drift"] if ctx.attempt == 1 else look_recheck(ctx)["drift"]
     if not drift:
         return StepEnd(Result.DONE)
     return StepEnd(
@@ -40,8 +41,8 @@ def act_recheck(ctx: StepContext) -> StepEnd:
 
 def look_cordon(ctx: StepContext) -> dict[str, Any]:
     """The unschedulable flag, and whose mark the node carries."""
-    node = ctx.world.cluster.read_node(ctx.node.name)
-    ctx.require_same(node)
+    node = ctx.view().node
+    assert node is not None
     return {"unschedulable": node.unschedulable, "ours": is_ours(node, ctx.rollout)}
 
 

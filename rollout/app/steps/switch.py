@@ -18,10 +18,10 @@ AGENT_CONTAINER = "cilium-agent"
 
 def look_assign(ctx: StepContext) -> dict[str, Any]:
     """Our label, and which agent pod runs: any other one later means the node flipped early."""
-    node = ctx.world.cluster.read_node(ctx.node.name)
-    ctx.require_same(node)
-    pod = agent_pod(ctx.view(), ctx.plan)
-    return {"label": node.labels.get(LABEL_MODE, ""), "agent_pod": pod.ref.uid if pod else ""}
+    view = ctx.view()
+    assert view.node is not None
+    pod = agent_pod(view, ctx.plan)
+    return {"label": view.node.labels.get(LABEL_MODE, ""), "agent_pod": pod.ref.uid if pod else ""}
 
 
 def act_assign(ctx: StepContext) -> StepEnd:
