@@ -3,6 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Two processes; tests that share a lab, a server or a database stay together (tests/conftest.py).
+PARALLEL := -n 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help setup demo test lint test-fast test-lab contracts bench clean
 
@@ -27,10 +29,10 @@ lint: setup  ## ruff, mypy strict, import-linter
 	$(BIN)/lint-imports --no-cache > /dev/null || $(BIN)/lint-imports --no-cache
 
 test: lint  ## everything: lint, unit tests, contracts, the lab
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-fast: setup  ## without the lab's machines
-	$(BIN)/python -m pytest -m "not lab"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not lab"
 
 test-lab: setup  ## only what needs the lab's machines
 	$(BIN)/python -m pytest -m lab

@@ -8,6 +8,7 @@ import signal
 import threading
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from rollout.cli.wiring import Reach
 from rollout.domain.journal import RolloutDecided, RunStarted
@@ -49,8 +50,8 @@ def test_the_whole_way(run: Run, wiring: SimulatedWiring) -> None:
 
 
 def test_a_held_rollout_exits_3_and_goes_on(run: Run, wiring: SimulatedWiring) -> None:
-    wiring.cluster.stuck.add("default/web-n2")
     rollout = approved(run)
+    wiring.model.stick("web-1")
     result = run("apply", rollout)
     assert result.exit_code == 3
     assert "can never be evicted" in result.stdout
@@ -58,13 +59,13 @@ def test_a_held_rollout_exits_3_and_goes_on(run: Run, wiring: SimulatedWiring) -
     assert "it is held" in why.stdout
     assert "rollout resume" in why.stdout
     assert json.loads(run("status", "--output", "json").stdout)["phase"] == "held"
-    wiring.cluster.stuck.clear()
+    wiring.model.loosen()
     assert run("resume").exit_code == 0
 
 
 def test_failed_nodes_make_exit_5(run: Run, wiring: SimulatedWiring) -> None:
     rollout = approved(run, "--failure-budget", "3")
-    wiring.observer.blind.add("n2")
+    wiring.model.blind.add("n2")
     result = run("apply", rollout)
     assert result.exit_code == 5, result.stderr
     assert "skipped" in result.stdout
@@ -79,11 +80,10 @@ def test_an_unapproved_used_or_expired_plan_is_refused(run: Run, wiring: Simulat
     assert run("approve", rollout, "--by", "bob", "--ticket", "C", "--valid", "1h").exit_code == 0
     twice = run("approve", rollout, "--by", "bob", "--ticket", "C")
     assert twice.exit_code == 4 and "still stands" in twice.stderr
-    wiring.later = wiring.now() + timedelta(hours=2)
+    wiring.model.clock.wait(timedelta(hours=2).total_seconds())
     expired = run("apply", rollout)
     assert expired.exit_code == 4 and "expired" in expired.stderr
     assert run("approve", rollout, "--by", "bob", "--ticket", "C").exit_code == 0
-    wiring.later = None
     assert run("apply", rollout).exit_code == 0
     used = run("apply", rollout)
     assert used.exit_code == 4 and "was applied already" in used.stderr
@@ -127,14 +127,14 @@ def test_an_unknown_node_names_the_near_one(run: Run) -> None:
 
 def test_preflight_exits_0_or_4(run: Run, wiring: SimulatedWiring) -> None:
     assert run("preflight").exit_code == 0
-    wiring.observer.blind.add("n2")
+    wiring.model.blind.add("n2")
     result = run("preflight")
     assert result.exit_code == 4
     assert "connection refused" in result.stdout
 
 
 def test_verify_says_when_it_could_not_tell(run: Run, wiring: SimulatedWiring) -> None:
-    wiring.observer.blind.add("n2")
+    wiring.model.blind.add("n2")
     assert run("verify").exit_code == 6
 
 
@@ -163,12 +163,12 @@ def test_interrupt_once_pauses_and_the_rollout_is_held(run: Run, wiring: Simulat
     rollout = approved(run)
     sent = threading.Event()
 
-    def interrupt() -> None:
-        if not sent.is_set():
+    def interrupt(_when: str, method: str, _args: tuple[Any, ...]) -> None:
+        if method == "evict" and not sent.is_set():
             sent.set()
             os.kill(os.getpid(), signal.SIGINT)
 
-    wiring.cluster.on_evict = interrupt
+    wiring.cluster.hook = interrupt
     result = run("apply", rollout)
     assert result.exit_code == 3
     assert "pausing: no new node begins" in result.stderr
@@ -180,12 +180,12 @@ def test_terminate_stops_with_130_and_resume_settles(run: Run, wiring: Simulated
     rollout = approved(run)
     sent = threading.Event()
 
-    def terminate() -> None:
-        if not sent.is_set():
+    def terminate(_when: str, method: str, _args: tuple[Any, ...]) -> None:
+        if method == "evict" and not sent.is_set():
             sent.set()
             os.kill(os.getpid(), signal.SIGTERM)
 
-    wiring.cluster.on_evict = terminate
+    wiring.cluster.hook = terminate
     result = run("apply", rollout)
     assert result.exit_code == 130
     assert "rollout resume" in result.stderr
@@ -199,7 +199,7 @@ def test_terminate_stops_with_130_and_resume_settles(run: Run, wiring: Simulated
 def test_resume_beside_a_running_process_takes_the_pause_back(run: Run, wiring: SimulatedWiring) -> None:
     rollout = approved(run)
     store = MemoryJournalStore(wiring.state)
-    wiring.cluster.stuck.add("default/web-n1")
+    wiring.model.stick("web-0")
     assert run("apply", rollout).exit_code == 3
     running = RunStarted("ann", "ops-1", 4242, 2)
     with store.exclusive(rollout):
@@ -219,8 +219,8 @@ def test_abort_before_and_while_it_runs(run: Run, wiring: SimulatedWiring) -> No
     assert run("apply", rollout).exit_code == 4
     assert run("approve", rollout, "--by", "eve", "--ticket", "C").exit_code == 4
     assert planned(run) != rollout
-    wiring.cluster.stuck.add("default/web-n2")
     second = approved(run, "--canary", "2")
+    wiring.model.stick("web-1")
     assert run("apply", second).exit_code == 3
     assert "rollout resume" in run("abort", second).stdout
     assert run("resume", second).exit_code == 130

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import Event, RLock, current_thread
 from typing import Any
@@ -25,22 +26,28 @@ from tests.fakes.store import MemoryJournalStore, MemoryState
 
 KIND = {"veth": "veth", "netkit": "netkit/l3", "netkit-l2": "netkit/l2"}
 
+BATCH = {"job": "batch"}
+"""What the second budget matches: no pod, until one is made to stick."""
 
 FASTER = 50
 """How much faster the clock runs than real time, where a program waits for something else than the clock."""
 
 
 class HandClock:
-    """Waiting moves the hands, and they run fast by themselves. Only the thread that keeps the lease really waits."""
+    """Waiting moves the hands, and they run fast by themselves. Only the thread that keeps the lease really waits.
 
-    def __init__(self) -> None:
+    With `faster` 0 nothing but waiting moves them: one node after the other, without soaks, takes equal times.
+    """
+
+    def __init__(self, faster: int = FASTER) -> None:
+        self._faster = faster
         self._base = NOW
         self._began = time.monotonic()
         self._lock = RLock()
 
     def now(self) -> datetime:
         with self._lock:
-            return self._base + timedelta(seconds=(time.monotonic() - self._began) * FASTER)
+            return self._base + timedelta(seconds=(time.monotonic() - self._began) * self._faster)
 
     def wait(self, seconds: float, cancel: Event | None = None) -> bool:
         if current_thread().name == "lease":
@@ -66,10 +73,12 @@ class QuietReporter:
 
 
 class Model:
-    """The world that outlives every process: cluster, machines, state file."""
+    """The world that outlives every process: cluster, machines, state file. Nodes in `blind` cannot be observed."""
 
-    def __init__(self, names: tuple[str, ...] = ("n1", "n2"), replicas: int = 4) -> None:
-        self.clock = HandClock()
+    def __init__(
+        self, names: tuple[str, ...] = ("n1", "n2"), replicas: int = 4, clock: HandClock | None = None
+    ) -> None:
+        self.clock = clock or HandClock()
         self.state = MemoryState()
         self.cluster = FakeCluster(clock=self.clock)
         self.cluster.agent = agent_install(desired=len(names), ready=len(names))
@@ -82,9 +91,11 @@ class Model:
         self.cluster.add_daemonset(DaemonSet("default", "logd", "ds-logd", True, len(names), len(names)))
         for number in range(replicas):
             self.cluster.add_pod(pod(f"web-{number}", names[number % len(names)]))
-        self.cluster.add_budget(budget("web"))
+        self.cluster.add_budget(budget("web", expected_pods=replicas))
+        self.cluster.add_budget(budget("batch", match_labels=BATCH, expected_pods=0))
         self.settle()
         self.reboots: list[str] = []
+        self.blind: set[str] = set()
         self.hosts = FakeHosts(
             playbooks={
                 "reconfigure-agent.yml": self._prepare,
@@ -99,6 +110,18 @@ class Model:
         for _ in range(60):
             self.clock.wait(seconds / 60)
             self.cluster.play()
+
+    def stick(self, name: str) -> None:
+        """A person labels a pod so that a second budget matches it, and it can never be evicted."""
+        found = self.cluster.pods["default", name]
+        self.cluster.add_pod(replace(found, labels={**found.labels, **BATCH}))
+
+    def loosen(self) -> None:
+        """The label is taken from all pods again."""
+        for each in list(self.cluster.pods.values()):
+            if BATCH.items() <= each.labels.items():
+                labels = {key: value for key, value in each.labels.items() if key not in BATCH}
+                self.cluster.add_pod(replace(each, labels=labels))
 
     def world(self, **more: Any) -> World:
         """What one process is given."""
@@ -154,6 +177,8 @@ class Model:
 
     def _document(self, name: str, probe: str) -> Mapping[str, Any] | str:
         self.cluster.play()
+        if name in self.blind:
+            return "connection refused; is sshd running?"
         if probe == "links":
             return links_document(*self._links(name), boot_id=self.cluster.nodes[name].boot_id)
         if probe == "capability":

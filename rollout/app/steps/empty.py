@@ -53,18 +53,18 @@ class _Drain:
 
     def _evict(self, pod: Pod, now: datetime) -> None:
         answer = self.ctx.world.cluster.evict(pod.ref)
-        uid = pod.ref.uid
+        uid, told = pod.ref.uid, answer.message.rstrip(".")
         if answer.result is EvictionResult.IMPOSSIBLE:
             raise StepHeld(
                 "two-budgets",
-                f"pod {pod.ref} can never be evicted: {answer.message}",
+                f"pod {pod.ref} can never be evicted: {told}",
                 "narrow one of the PodDisruptionBudgets that match it, then: rollout resume",
             )
         if answer.result is EvictionResult.REFUSED:
             self.refusals += 1
             wait = answer.retry_after or self.ctx.plan.policy.drain.retry_s
             self._retry_at[uid] = now + timedelta(seconds=wait)
-            self._refused[uid] = answer.message
+            self._refused[uid] = told
             return
         self._asked.add(uid)
         self._refused.pop(uid, None)
