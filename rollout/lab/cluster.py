@@ -121,6 +121,8 @@ def lab_down(directory: Path) -> bool:
         time.sleep(0.05)
     if _alive(pid):
         os.kill(pid, signal.SIGKILL)  # the machines die with it: they asked for a parent-death signal
+    for process in _STARTED:
+        process.poll()  # one of ours that has ended is no zombie
     _clean(layout)
     return True
 
