@@ -105,8 +105,8 @@ class _Live:
     """rich, loaded only when there is a terminal to draw on."""
 
     def __init__(self, stream: TextIO, colours: Mapping[str, str]) -> None:
-        from rich.console import Console  # noqa: PLC0415
-        from rich.live import Live  # noqa: PLC0415
+        from rich.console import Console
+        from rich.live import Live
 
         class SteadyConsole(Console):
             """rich's own answer to a closed pipe is to end the process."""
@@ -125,8 +125,8 @@ class _Live:
 
     def draw(self, rows: tuple[Row, ...]) -> None:
         """The table."""
-        from rich.table import Table  # noqa: PLC0415
-        from rich.text import Text  # noqa: PLC0415
+        from rich.table import Table
+        from rich.text import Text
 
         table = Table("node", "phase", "step", "done", "why", box=None, pad_edge=False)
         for row in rows:

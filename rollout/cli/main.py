@@ -68,7 +68,7 @@ class RolloutGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click's, naming the near miss."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            from rollout.cli.typed_yaml import near_miss  # noqa: PLC0415
+            from rollout.cli.typed_yaml import near_miss
 
             raise click.UsageError(f"there is no command {args[0]!r}: {near_miss(args[0], COMMANDS)}", ctx)
         return super().resolve_command(ctx, args)
@@ -114,14 +114,14 @@ class RolloutGroup(click.Group):
 
 
 def _say(error: RolloutError) -> ExitCode:
-    from rollout.cli.render.words import failure  # noqa: PLC0415
+    from rollout.cli.render.words import failure
 
     click.echo(failure(error), err=True)
     return ExitCode(error.exit_code)
 
 
 def _say_usage(error: click.ClickException) -> ExitCode:
-    from rollout.cli.render.words import plain  # noqa: PLC0415
+    from rollout.cli.render.words import plain
 
     ctx = getattr(error, "ctx", None)
     path = ctx.command_path if ctx else "rollout"
@@ -134,7 +134,7 @@ def _keep_bug(error: Exception, folder: Path | None) -> ExitCode:
     words = f"error: this is a bug in rollout ({type(error).__name__})"
     try:
         if folder is None:
-            from rollout.cli.config import state_dir  # noqa: PLC0415
+            from rollout.cli.config import state_dir
 
             folder = state_dir()
         path = _write_bug(folder, "".join(traceback.format_exception(error)))

@@ -110,7 +110,7 @@ class SystemWiring:
     """The real adapters."""
 
     def __init__(self) -> None:
-        from rollout.adapters.clock import SystemClock  # noqa: PLC0415
+        from rollout.adapters.clock import SystemClock
 
         self._clock = SystemClock()
 
@@ -145,7 +145,7 @@ class SystemWiring:
 
     def reporter(self, stream: TextIO, rows: LiveRows | None) -> ClosingReporter:
         """Plain lines, or a live table when `rows` is given."""
-        from rollout.adapters.reporter import LiveReporter, PlainReporter  # noqa: PLC0415
+        from rollout.adapters.reporter import LiveReporter, PlainReporter
 
         return LiveReporter(stream, entry_line, rows, COLOURS) if rows else PlainReporter(stream, entry_line)
 
@@ -169,14 +169,14 @@ class SystemWiring:
 
     def upgrade_state(self, config: Config) -> StateUpgrade:
         """Create the state or bring it to the current schema."""
-        from rollout.adapters.store import create_or_upgrade  # noqa: PLC0415
+        from rollout.adapters.store import create_or_upgrade
 
         done = create_or_upgrade(config.state, self._clock.now())
         return StateUpgrade(done.before or "", done.after, done.backup)
 
     def check_state(self, config: Config) -> StateCheck:
         """Look at all of the state."""
-        from rollout.adapters.store import check  # noqa: PLC0415
+        from rollout.adapters.store import check
 
         found = check(config.state)
         return StateCheck(found.current or "", found.head, found.ok, found.faults, found.integrity)
@@ -184,7 +184,7 @@ class SystemWiring:
     @contextmanager
     def export_state(self, config: Config) -> Iterator[Iterator[str]]:
         """The state's lines."""
-        from rollout.adapters.store import export, open_store  # noqa: PLC0415
+        from rollout.adapters.store import export, open_store
 
         store = open_store(config.state, self._clock.now)
         try:
@@ -193,7 +193,7 @@ class SystemWiring:
             store.close()
 
     def _store(self, config: Config, reporter: Reporter, *, create: bool) -> JournalStore:
-        from rollout.adapters.store import create_or_upgrade, open_store  # noqa: PLC0415
+        from rollout.adapters.store import create_or_upgrade, open_store
 
         try:
             return open_store(config.state, self._clock.now)
@@ -206,11 +206,11 @@ class SystemWiring:
 
 
 def _cluster(config: Config, clock: Clock) -> tuple[Cluster, Hosts, Observer]:
-    from rollout.adapters.ansible.hosts import AnsibleHosts  # noqa: PLC0415
-    from rollout.adapters.ansible.settings import HostsSettings  # noqa: PLC0415
-    from rollout.adapters.kubernetes import ClusterSettings, KubernetesCluster  # noqa: PLC0415
-    from rollout.adapters.observer import PlaybookObserver  # noqa: PLC0415
-    from rollout.adapters.packaged import packaged_dir  # noqa: PLC0415
+    from rollout.adapters.ansible.hosts import AnsibleHosts
+    from rollout.adapters.ansible.settings import HostsSettings
+    from rollout.adapters.kubernetes import ClusterSettings, KubernetesCluster
+    from rollout.adapters.observer import PlaybookObserver
+    from rollout.adapters.packaged import packaged_dir
 
     ssh = config.ssh
     hosts = AnsibleHosts(

@@ -20,7 +20,7 @@ def main() -> None:
     if os.getppid() != executor:
         sys.exit("the executor ended before ansible-playbook started")
     gc.disable()  # nothing of what is imported is garbage: looking for it costs a tenth of the start
-    from ansible.cli.playbook import main as playbook  # type: ignore[import-untyped] # noqa: PLC0415
+    from ansible.cli.playbook import main as playbook  # type: ignore[import-untyped]
 
     gc.freeze()
     gc.enable()

@@ -214,9 +214,9 @@ def _back_up(path: Path, revision: str, now: datetime, label: str) -> Path:
 
 def _migrate(connection: Connection, label: str) -> None:
     # Loaded here: 0.2 s that no other command needs.
-    from alembic.util import CommandError  # noqa: PLC0415
+    from alembic.util import CommandError
 
-    from rollout.adapters.store.migrate import upgrade  # noqa: PLC0415
+    from rollout.adapters.store.migrate import upgrade
 
     try:
         upgrade(connection)

@@ -6,6 +6,7 @@ wanted one; running it once too often changes nothing. There is no periodic resy
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -33,7 +34,7 @@ class ControllerSettings:
     orphaned_pod_seconds: float = 40.0
 
 
-class Controller(Generic[Key]):
+class Controller(ABC, Generic[Key]):
     """A work queue of keys fed by store changes. Start and stop it on the store's event loop."""
 
     def __init__(self, store: Store, settings: ControllerSettings) -> None:
@@ -45,13 +46,13 @@ class Controller(Generic[Key]):
         self._task: asyncio.Task[None] | None = None
         self._unsubscribers: list[Callable[[], None]] = []
 
+    @abstractmethod
     def subscribe(self) -> None:
-        """Set up the watches. Overridden by every controller."""
-        raise NotImplementedError
+        """Set up the watches."""
 
+    @abstractmethod
     def reconcile(self, key: Key) -> None:
-        """Make one object's world as it should be. Overridden by every controller."""
-        raise NotImplementedError
+        """Make one object's world as it should be."""
 
     def watch(self, resource_id: str, listener: Callable[[Change], None]) -> None:
         """Hear of every object that is there, then of every change."""
