@@ -25,6 +25,7 @@ def group_of(path: str) -> str:
     return next((group for start, group in GROUPS if path.startswith(start)), "")
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the groups first, longest first, and name them for pytest-xdist's `--dist loadgroup`."""
     order = {group: number for number, (_, group) in reversed(list(enumerate(GROUPS)))}

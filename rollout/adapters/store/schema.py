@@ -74,7 +74,15 @@ def open_store(where: str | Path, now: Now, *, busy_seconds: float = BUSY_SECOND
 def _require_file(place: Place) -> None:
     if place.path is None:
         return
-    if not place.path.exists():
+    try:
+        there = place.path.exists()
+    except PermissionError as error:
+        raise Refused(
+            "state-out-of-reach",
+            f"cannot open the state {place.label}: this user may not look into its directory",
+            hint="run as the state's owner, or name a state of your own: --state",
+        ) from error
+    if not there:
         raise Refused("state-missing", f"cannot open the state {place.label}: no such file", hint=_UPGRADE_HINT)
     if not place.path.is_file():
         raise Refused(

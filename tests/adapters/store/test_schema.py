@@ -177,11 +177,23 @@ def _as_nobody(path: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("modes", [(0o444, 0o777), (0o666, 0o555)], ids=["file", "directory"])
-def test_read_only_by_modes(path: Path, modes: tuple[int, int]) -> None:
-    for parent in path.parents[:3]:
+def _let_others_in(path: Path) -> None:
+    """Down to the file's directory; pytest's own are closed to others, one more when tests run side by side."""
+    for parent in path.parents[:4]:
         if parent.stat().st_uid == os.getuid():
             parent.chmod(stat.S_IMODE(parent.stat().st_mode) | 0o055)
+
+
+def test_a_directory_closed_to_this_user(path: Path) -> None:
+    _let_others_in(path)
+    path.parent.chmod(0o700)
+    done = _as_nobody(path)
+    assert (done.stdout, done.stderr) == ("state-out-of-reach\n", "")
+
+
+@pytest.mark.parametrize("modes", [(0o444, 0o777), (0o666, 0o555)], ids=["file", "directory"])
+def test_read_only_by_modes(path: Path, modes: tuple[int, int]) -> None:
+    _let_others_in(path)
     path.chmod(modes[0])
     path.parent.chmod(modes[1])
     done = _as_nobody(path)
