@@ -40,7 +40,7 @@ class Application:
         self.world = world
         self.record, self.state = load(world.store, reference)
         self.plan = load_plan(world.store, self.record.id)
-        self.rounds = Rounds(world, self.plan, self.record.id)
+        self.rounds = Rounds(world, self.plan, self.record.id, self.state)
 
     def start(self) -> RolloutState:
         """Apply a plan for the first time. Raises `Refused` for a used, unapproved, foreign or stale one."""

@@ -14,7 +14,7 @@ from threading import Event, Thread
 from typing import Any
 
 from rollout.app.lease import LeaseKeeper
-from rollout.app.steps.context import StepContext, StepEnd
+from rollout.app.steps.context import StepContext, StepEnd, agent_ready
 from rollout.app.steps.run import already_done, perform, read
 from rollout.app.world import World
 from rollout.checks.gate import NodeHealth, judge_gate
@@ -88,9 +88,9 @@ Arrival = Read | Ended | Said | Gated | Crashed
 class Rounds:
     """The loop. `request_pause` and `request_stop` may be called from signal handlers and other threads."""
 
-    def __init__(self, world: World, plan: Plan, rollout: str) -> None:
+    def __init__(self, world: World, plan: Plan, rollout: str, state: RolloutState) -> None:
         self._world, self._plan, self._rollout = world, plan, rollout
-        self.state: RolloutState = fold(world.store.read(rollout))
+        self.state = state
         self._arrivals: Queue[Arrival] = Queue()
         self._busy: set[str] = set()
         self._gating = False
@@ -353,8 +353,7 @@ class Rounds:
             return NodeHealth(None, None, None)
         if view.node is None:
             return NodeHealth(False, False, False)
-        agents = [p for p in view.pods if p.owner_uid == self._plan.cluster.agent_daemonset_uid and not p.terminating]
-        return NodeHealth(view.node.ready, bool(agents) and agents[-1].ready, not view.node.unschedulable)
+        return NodeHealth(view.node.ready, agent_ready(view, self._plan), not view.node.unschedulable)
 
 
 class _Sayer:

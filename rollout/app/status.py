@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from rollout.app.journal import load, load_plan
 from rollout.app.world import World
 from rollout.domain.errors import UsageError
-from rollout.domain.journal import Entry, Intent, NodeState, Outcome, RolloutState, Waiting
+from rollout.domain.journal import Entry, NodeState, RolloutState
 from rollout.domain.lifecycle import NodePhase, RolloutPhase
 from rollout.domain.plan import Plan
 from rollout.domain.step import Track
@@ -150,8 +150,3 @@ def _next(rollout: str, state: RolloutState) -> str:
     if state.phase is RolloutPhase.COMPLETED and not state.abort:
         return f"rollout rollback {rollout}   (to take it back)"
     return ""
-
-
-def interesting(entry: Entry) -> bool:
-    """Whether an entry is worth a line in a node's history."""
-    return isinstance(entry.body, Intent | Outcome | Waiting) or hasattr(entry.body, "event")

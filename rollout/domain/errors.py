@@ -2,11 +2,9 @@
 
     RolloutError
     ├── UsageError            2  the command or the configuration is wrong
-    ├── Held                  3  a gate, a person or a limit says not now
     ├── Refused               4  stale plan, no approval, lease taken, foreign owner
-    │   └── StaleFacts        4  facts that the plan rests on have moved
     ├── StepFailed            5  an effect did not reach what it was for
-    ├── Unsettled             6  it cannot be told what is true; needs a person
+    ├── Cancelled           130  a wait was ended from outside
     └── Foreign               -  a collaborator said no; carries what it said
         ├── NotPermitted      4  401, 403: names verb and resource
         ├── NotFound          5  the object is not there (any more)
@@ -59,32 +57,16 @@ class UsageError(RolloutError):
     exit_code = ExitCode.USAGE
 
 
-class Held(RolloutError):
-    """Not now: a gate, a pause, a limit. Resumable."""
-
-    exit_code = ExitCode.HELD
-
-
 class Refused(RolloutError):
     """Not like this: a stale plan, a missing approval, a lease in other hands."""
 
     exit_code = ExitCode.REFUSED
 
 
-class StaleFacts(Refused):
-    """Facts the plan rests on have moved."""
-
-
 class StepFailed(RolloutError):
     """An effect did not reach what it was for."""
 
     exit_code = ExitCode.STEP_FAILED
-
-
-class Unsettled(RolloutError):
-    """What is true could not be established; a person has to look."""
-
-    exit_code = ExitCode.UNSETTLED
 
 
 class Cancelled(RolloutError):

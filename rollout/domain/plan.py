@@ -189,6 +189,11 @@ class Plan:
     def _waves_by_node(self) -> Mapping[str, Wave]:
         return {name: wave for wave in self.waves for name in wave.nodes}
 
+    @cached_property
+    def eviction_namespaces(self) -> frozenset[str]:
+        """Namespaces of the pods that will be evicted: their PodDisruptionBudgets are facts of the plan."""
+        return eviction_namespaces(self.nodes)
+
     def node(self, name: str) -> NodePlan:
         """The part of one node. Raises KeyError."""
         return self._by_name[name]
@@ -196,6 +201,11 @@ class Plan:
     def wave_of(self, name: str) -> Wave:
         """The wave a node is in. Raises KeyError."""
         return self._waves_by_node[name]
+
+
+def eviction_namespaces(nodes: tuple[NodePlan, ...]) -> frozenset[str]:
+    """Namespaces of the pods that will be evicted from `nodes`."""
+    return frozenset(pod.ref.namespace for node in nodes for pod in node.evictions)
 
 
 def decode_plan(text: bytes) -> Plan:

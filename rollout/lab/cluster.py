@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rollout.lab.image import ensure_image
 from rollout.lab.layout import LabInfo, LabLayout, LabNode, cache_directory, default_directory
-from rollout.lab.network import LabNetwork, in_namespace
+from rollout.lab.network import LabNetwork
 from rollout.lab.supervisor import WARM_UP
 from rollout.lab.template import ensure_template
 
@@ -162,8 +162,3 @@ def _rss_mib(pid: int) -> int:
     except OSError:
         pass
     return 0
-
-
-def call_inside(info: LabInfo, function: Callable[[], object]) -> object:
-    """Call `function` inside the lab's network, e.g. to reach a pod's address."""
-    return in_namespace(LabNetwork(info.network).path, function)

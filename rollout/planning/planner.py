@@ -30,6 +30,7 @@ from rollout.domain.plan import (
     PlannedNodeConfig,
     PlannedPod,
     PlannedStep,
+    eviction_namespaces,
 )
 from rollout.domain.policy import MethodChoice, Policy
 from rollout.domain.step import RETURN_STEPS, StepKind, back_steps, forward_steps
@@ -255,7 +256,7 @@ def _assemble(
     findings: tuple[Finding, ...],
 ) -> Plan:
     cluster = inventory.cluster
-    namespaces = frozenset(p.ref.namespace for node in planned for p in node.evictions)
+    namespaces = eviction_namespaces(planned)
     modes = sorted({m for node in planned for m in (node.assign, node.assign_back) if m})
     plan = Plan(
         schema=SCHEMA,

@@ -52,11 +52,6 @@ class Facts:
         install = self.inventory.cluster.agent
         return parse_image_version(install.image) if install else None
 
-    @property
-    def wants_netkit(self) -> bool:
-        """Whether the target is one of the netkit modes."""
-        return self.policy.target in (DatapathMode.NETKIT, DatapathMode.NETKIT_L2)
-
 
 @dataclass(frozen=True, slots=True)
 class Row:

@@ -54,7 +54,10 @@ class JournalStore(Protocol):
         ...
 
     def load_plan(self, rollout: str) -> bytes:
-        """A plan's exact bytes, by rollout id, full digest or a unique prefix of 6 or more. Raises `NotFound`."""
+        """A plan's exact bytes, by rollout id, full digest or a unique prefix of 6 or more.
+
+        Raises `NotFound`; `Refused` (`plan-damaged`) for bytes that are not those of the digest.
+        """
         ...
 
     def find(self, reference: str) -> RolloutRecord:

@@ -144,3 +144,9 @@ def agent_pod(view: NodeView, plan: Plan) -> Pod | None:
     living = [p for p in own if not p.terminating]
     candidates = living or own
     return candidates[-1] if candidates else None
+
+
+def agent_ready(view: NodeView, plan: Plan) -> bool:
+    """Whether an agent runs on the node and is Ready; a terminating one is on its way out."""
+    pod = agent_pod(view, plan)
+    return pod is not None and pod.ready and not pod.terminating

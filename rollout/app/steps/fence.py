@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rollout.app.steps.context import StepContext, StepEnd, agent_pod, has_taint, is_ours
+from rollout.app.steps.context import StepContext, StepEnd, agent_ready, has_taint, is_ours
 from rollout.app.steps.hooks import run_hook
 from rollout.domain.errors import Refused
 from rollout.domain.journal import Result
@@ -17,7 +17,7 @@ def look_recheck(ctx: StepContext) -> dict[str, Any]:
     node = cluster.read_node(ctx.node.name)
     ctx.require_same(node)
     agent, configs = cluster.agent_install(), cluster.node_configs()
-    namespaces = frozenset(p.ref.namespace for n in ctx.plan.nodes for p in n.evictions)
+    namespaces = ctx.plan.eviction_namespaces
     now = cluster_facts(ctx.plan.cluster.uid, agent, configs, cluster.budgets(), namespaces, ctx.plan.cluster.fleet)
     return {
         "drift": [*cluster_drift(ctx.plan.cluster, now), *node_drift(ctx.node.facts, node_facts(node, agent, configs))]
@@ -64,8 +64,7 @@ def look_release(ctx: StepContext) -> dict[str, Any]:
         for p in view.pods
         if p.ready and not p.terminating and p.owner_kind == "DaemonSet"
     }
-    agent = agent_pod(view, ctx.plan)
-    missing = sorted(owners - back) + ([] if agent is not None and agent.ready else ["the agent"])
+    missing = sorted(owners - back) + ([] if agent_ready(view, ctx.plan) else ["the agent"])
     return {"taint": has_taint(view.node), "missing": missing}
 
 

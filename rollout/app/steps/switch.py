@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rollout.app.steps.context import StepContext, StepEnd, StepHeld, agent_pod
+from rollout.app.steps.context import StepContext, StepEnd, StepHeld, agent_pod, agent_ready
 from rollout.app.steps.hostwork import run_playbook
 from rollout.checks.refusal import Refusal, parse_refusal
 from rollout.domain.journal import Result
@@ -86,8 +86,9 @@ def act_reboot(ctx: StepContext) -> StepEnd:
 
 def look_clear(ctx: StepContext) -> dict[str, Any]:
     """Whether an agent newer than the restart's is Ready."""
-    pod = agent_pod(ctx.view(), ctx.plan)
-    return {"agent_ready": bool(pod and pod.ready and not pod.terminating), "agent_pod": pod.ref.uid if pod else ""}
+    view = ctx.view()
+    pod = agent_pod(view, ctx.plan)
+    return {"agent_ready": agent_ready(view, ctx.plan), "agent_pod": pod.ref.uid if pod else ""}
 
 
 def act_clear(ctx: StepContext) -> StepEnd:
@@ -96,7 +97,7 @@ def act_clear(ctx: StepContext) -> StepEnd:
     cleared: list[str] = []
     while True:
         pod = agent_pod(view, ctx.plan)
-        if pod is not None and pod.ready and not pod.terminating:
+        if pod is not None and agent_ready(view, ctx.plan):
             return StepEnd(Result.DONE, evidence={"agent_pod": pod.ref.uid, "cleared": cleared})
         if pod is not None and (pod.restarts or pod.waiting == "CrashLoopBackOff"):
             cleared += _clear_refusal(ctx, view, pod)

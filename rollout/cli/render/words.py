@@ -41,11 +41,6 @@ def _visible(character: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
-def plain_lines(text: str) -> str:
-    """As `plain`, line ends kept."""
-    return "\n".join(plain(line) for line in text.split("\n"))
-
-
 def span(seconds: float) -> str:
     """A duration in at most two units: 45 s, 5 m, 1 h 30 m, 2 d 4 h."""
     left = max(0, int(seconds))
