@@ -12,6 +12,7 @@ from rollout.domain.inventory import Observation
 from rollout.domain.observed import ALL_PROBES
 from rollout.ports.clock import Clock
 from rollout.ports.hosts import Host, HostResult, HostRun, Hosts
+from rollout.ports.observer import NO_INPUTS
 
 PLAYBOOK = "observe-node.yml"
 SCHEMA = 1
@@ -28,7 +29,13 @@ class PlaybookObserver:
         self._agent_socket = agent_socket
 
     def observe(
-        self, hosts: Sequence[Host], probes: Sequence[str], *, wall_s: int, cancel: Event | None = None
+        self,
+        hosts: Sequence[Host],
+        probes: Sequence[str],
+        *,
+        wall_s: int,
+        cancel: Event | None = None,
+        inputs: Mapping[str, Mapping[str, Any]] = NO_INPUTS,
     ) -> Mapping[str, Mapping[str, Observation]]:
         """Every (node, probe) asked for has an observation."""
         unknown = sorted(set(probes) - set(ALL_PROBES))
@@ -38,6 +45,7 @@ class PlaybookObserver:
         variables: dict[str, Any] = {
             "probes": list(probes),
             "agent_socket": self._agent_socket,
+            "inputs": {host.node: dict(inputs.get(host.node, {})) for host in hosts},
             "agent_timeout_s": min(_LONGEST_AGENT_WAIT_S, max(2, wall_s // 2)),
         }
         at = self._clock.now()
@@ -53,9 +61,11 @@ def _observations(run: HostRun, probes: Sequence[str], at: datetime) -> dict[str
 
 def _observation(run: HostRun, probe: str, document: Any, at: datetime) -> Observation:
     if not isinstance(document, Mapping):
-        return Observation(run.node, probe, at, error=_why_not(run))
+        return Observation(run.node, probe, at, error=_why_not(run), code=run.code)
     if document.get("failed"):
-        return Observation(run.node, probe, at, error=str(document.get("message")))
+        return Observation(
+            run.node, probe, at, error=str(document.get("message")), code=str(document.get("code") or "")
+        )
     if document.get("schema") != SCHEMA:
         text = f"cannot use what probe {probe} returned: schema {document.get('schema')}, expected {SCHEMA}"
         return Observation(run.node, probe, at, error=text)

@@ -63,13 +63,17 @@ class AgentInstall:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What a probe returned on one node, unjudged. `error` is set, and `document` empty, when it could not be read."""
+    """What a probe returned on one node, unjudged. `error` is set, and `document` empty, when it could not be read.
+
+    `code` says what kind of error it was, e.g. `bpf-unavailable`; empty when the run itself failed.
+    """
 
     node: str
     probe: str
     at: datetime
     document: Mapping[str, Any] = field(default_factory=dict)
     error: str = ""
+    code: str = ""
 
     @property
     def readable(self) -> bool:

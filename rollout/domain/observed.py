@@ -15,7 +15,25 @@ from rollout.domain.node import DatapathMode, LinkKind
 PROBE_LINKS = "links"
 PROBE_AGENT = "agent"
 PROBE_CAPABILITY = "capability"
-ALL_PROBES = (PROBE_LINKS, PROBE_AGENT, PROBE_CAPABILITY)
+PROBE_PROGRAMS = "programs"
+PROBE_COUNTERS = "counters"
+PROBE_REACH = "reach"
+PROBE_POLICY = "policy"
+PROBE_PATH = "path"
+PROBE_DROPS = "drops"
+PROBE_TCP = "tcp"
+BPF_PROBES = (PROBE_PATH, PROBE_DROPS, PROBE_TCP)
+"""Probes that load eBPF programs: they need BCC on the node."""
+ALL_PROBES = (
+    PROBE_LINKS,
+    PROBE_AGENT,
+    PROBE_CAPABILITY,
+    PROBE_PROGRAMS,
+    PROBE_COUNTERS,
+    PROBE_REACH,
+    PROBE_POLICY,
+    *BPF_PROBES,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,101 @@ class MethodChoice(Enum):
 
 
 class OnFailure(Enum):
-    """What to do with a node that failed after it was armed."""
+    """What to do when a node failed after it was armed. The later, the wider."""
 
     HOLD = "hold"
+    """Quarantine the node; the failure budget decides about the rollout."""
+    HOLD_ROLLOUT = "hold-rollout"
+    """Quarantine the node and hold the rollout, whatever the failure budget says."""
     ROLL_BACK = "roll-back"
+    """Take the node back to the mode it came from."""
+    ROLL_BACK_WAVE = "roll-back-wave"
+    """Take the node and every finished node of its wave back, and hold the rollout."""
+
+
+class CheckLevel(Enum):
+    """How much a check's verdict counts."""
+
+    REQUIRED = "required"
+    """A fail fails the node; inconclusive, skipped or missing holds it."""
+    ADVISORY = "advisory"
+    """Recorded and shown; decides nothing."""
+    OFF = "off"
+    """Not asked."""
+
+
+class WithoutBpf(Enum):
+    """What to do with a node where no eBPF probe can run."""
+
+    HOLD = "hold"
+    ACCEPT = "accept"
+    """The checks that need eBPF are skipped there; what can be read without still counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerances:
+    """How much worse than its own baseline a node may become. A check fails when the whole interval lies beyond."""
+
+    latency_us: int = 5000
+    """Rise of a latency quantile in microseconds that is still fine."""
+    latency_percent: int = 150
+    """Or this many percent of the baseline, whichever is more."""
+    loss_ppm: int = 5000
+    """Rise of the share of lost packets, and of retransmitted ones, that is still fine, in parts per million."""
+    error_ppm: int = 1000
+    """Chance that a verification without any fault fails, in parts per million, shared among all that is compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRules:
+    """How nodes are probed on the wire."""
+
+    namespace: str = "netkit-rollout"
+    """Where our probe pods live; it must exist."""
+    image: str = "python:3.13-alpine"
+    """Image of a probe pod: anything with a Python 3.9 or newer as `python3`."""
+    packets: int = 400
+    """Packets in one burst, by which loss and latency are judged."""
+    window_s: int = 4
+    """Shortest time that eBPF probes watch, in seconds."""
+    peers: int = 2
+    """Other nodes to reach: at most one in the mode left and one in the mode moved to."""
+    policies: int = 2
+    """Network policies of the cluster of which a copy is tried on our own probe pods."""
+    without_bpf: WithoutBpf = WithoutBpf.HOLD
+
+
+class GateSource(Enum):
+    """What an external gate asks."""
+
+    PROMETHEUS = "prometheus"
+    HTTP = "http"
+
+
+class GateScope(Enum):
+    """When an external gate is asked."""
+
+    NODE = "node"
+    """After each node's verification, before it takes pods again."""
+    WAVE = "wave"
+    """At the gate behind each wave."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalGate:
+    """A question to another system with three answers: proceed, hold, roll back. No answer holds."""
+
+    name: str
+    source: GateSource
+    url: str
+    scope: GateScope = GateScope.WAVE
+    query: str = ""
+    """PromQL, for Prometheus; `$node` and `$wave` are filled in as quoted strings."""
+    proceed_when: str = ""
+    """For Prometheus: a comparison such as `< 0.01` that every value of the answer must meet to proceed."""
+    roll_back_when: str = ""
+    """For Prometheus: one value that meets this rolls back. Neither: hold."""
+    timeout_s: int = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +154,14 @@ class Policy:
     """Each wave is at most this many times as large as the one before."""
     on_failure: OnFailure = OnFailure.HOLD
     failure_budget: int = 0
-    """Failed, lost and quarantined nodes tolerated before the rollout holds."""
+    """Failed, unreachable, lost, quarantined and undecided nodes tolerated before the rollout holds."""
+    checks: Mapping[str, CheckLevel] = field(default_factory=dict)
+    """Levels by check name, where the catalogue's own do not fit."""
+    on_check_failure: Mapping[str, OnFailure] = field(default_factory=dict)
+    """What to do by the check that failed, where `on_failure` does not fit."""
+    probes: ProbeRules = field(default_factory=ProbeRules)
+    tolerances: Tolerances = field(default_factory=Tolerances)
+    gates: tuple[ExternalGate, ...] = ()
     soak_fenced_s: int = 60
     soak_loaded_s: int = 300
     drain: DrainRules = field(default_factory=DrainRules)

@@ -69,9 +69,10 @@ def guarded(probe: str, read: Callable[[], Document]) -> Document:
         return document(probe, begun, read())
     except Refusal as refusal:
         text = f"{refusal.message}. {refusal.hint}" if refusal.hint else refusal.message
+        return document(probe, begun, {"failed": True, "code": refusal.code, "message": text, **refusal.facts})
     except _READING_FAILURES as error:
         text = f"cannot run probe {probe}: {type(error).__name__}: {error}"
-    return document(probe, begun, {"failed": True, "message": text})
+    return document(probe, begun, {"failed": True, "code": "program-error", "message": text})
 
 
 def require_listener() -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from threading import Event
-from typing import Protocol
+from types import MappingProxyType
+from typing import Any, Protocol
 
 from rollout.domain.inventory import Observation
 from rollout.ports.hosts import Host
+
+NO_INPUTS: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
 
 class Observer(Protocol):
@@ -18,7 +21,16 @@ class Observer(Protocol):
     """
 
     def observe(
-        self, hosts: Sequence[Host], probes: Sequence[str], *, wall_s: int, cancel: Event | None = None
+        self,
+        hosts: Sequence[Host],
+        probes: Sequence[str],
+        *,
+        wall_s: int,
+        cancel: Event | None = None,
+        inputs: Mapping[str, Mapping[str, Any]] = NO_INPUTS,
     ) -> Mapping[str, Mapping[str, Observation]]:
-        """Observations by node name, then probe name. Probes: links, agent, capability (programs in rollout/onnode)."""
+        """Observations by node name, then probe name (`rollout.domain.observed.ALL_PROBES`).
+
+        `inputs`: by node name, what its probes are told (which pods to reach, how long to watch); see rollout/onnode.
+        """
         ...

@@ -12,6 +12,7 @@ from rollout.domain.inventory import Observation
 from rollout.domain.observed import ALL_PROBES
 from rollout.ports.clock import Clock
 from rollout.ports.hosts import Host
+from rollout.ports.observer import NO_INPUTS
 
 Document = Mapping[str, Any]
 Answer = Callable[[str, str], Document | str]
@@ -26,7 +27,13 @@ class FakeObserver:
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     def observe(
-        self, hosts: Sequence[Host], probes: Sequence[str], *, wall_s: int, cancel: Event | None = None
+        self,
+        hosts: Sequence[Host],
+        probes: Sequence[str],
+        *,
+        wall_s: int,
+        cancel: Event | None = None,
+        inputs: Mapping[str, Mapping[str, Any]] = NO_INPUTS,
     ) -> Mapping[str, Mapping[str, Observation]]:
         """Observations by node name, then probe name."""
         unknown = set(probes) - set(ALL_PROBES)
