@@ -52,6 +52,13 @@ class Rollout:
         )
         return done
 
+    def plain(self, *arguments: str) -> str:
+        """Run a command that takes neither configuration nor state, and require success; its standard output."""
+        words = [sys.executable, "-m", "rollout", *arguments]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        return done.stdout
+
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start in the background; output goes to a file for the failure message."""
         with (self.directory / "background.log").open("ab") as log:
