@@ -46,7 +46,6 @@ def test_a_fault_is_caught_in_time_and_stops_the_rollout(
 ) -> None:
     trial = run_trial(rollout, name)
     record_property("trial", trial.line())
-    print(trial.line())
     _keep(trial)
     assert trial.check in CAUGHT_BY[name], trial.line()
     assert trial.changed <= {NODE}, trial.line()
