@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from threading import Event
-from typing import Any
+from typing import Any, Protocol
 
 from rollout.domain.errors import UsageError
 from rollout.domain.inventory import Observation
 from rollout.domain.observed import ALL_PROBES
 from rollout.ports.clock import Clock
-from rollout.ports.hosts import Host, HostResult, HostRun, Hosts
+from rollout.ports.hosts import Host, HostResult, HostRun
 from rollout.ports.observer import NO_INPUTS
 
 PLAYBOOK = "observe-node.yml"
@@ -20,10 +20,26 @@ SCHEMA = 1
 _LONGEST_AGENT_WAIT_S = 60
 
 
+class Batches(Protocol):
+    """The part of the port `Hosts` that observing takes. The toolbox gives it without SSH."""
+
+    def read(
+        self,
+        playbook: str,
+        hosts: tuple[Host, ...],
+        variables: Mapping[str, Any],
+        *,
+        wall_s: int,
+        cancel: Event | None = None,
+    ) -> Mapping[str, HostRun]:
+        """See `rollout.ports.hosts.Hosts.read`."""
+        ...
+
+
 class PlaybookObserver:
     """Ships `rollout.onnode` programs through a playbook. An observation is dated at the start of its run."""
 
-    def __init__(self, hosts: Hosts, clock: Clock, *, agent_socket: str = "") -> None:
+    def __init__(self, hosts: Batches, clock: Clock, *, agent_socket: str = "") -> None:
         self._hosts = hosts
         self._clock = clock
         self._agent_socket = agent_socket

@@ -61,6 +61,8 @@ class Source(Generic[D, V]):
     put: Callable[[V], None]
     drop: Callable[[V], None]
     query: dict[str, Any]
+    namespace: str = ""
+    """Only objects in this namespace; empty: in all of them."""
 
 
 class Feed(Generic[D, V]):
@@ -147,7 +149,7 @@ class Feed(Generic[D, V]):
 
     def _list(self) -> str:
         source = self._source
-        request = Request("list", source.resource)
+        request = Request("list", source.resource, namespace=source.namespace)
 
         def sortable(doc: D) -> tuple[str, V]:
             return source.order(doc), source.convert(doc)
@@ -161,7 +163,7 @@ class Feed(Generic[D, V]):
 
     def _watch(self, version: str) -> tuple[str, int]:
         """One watch to its end; the version to go on from, and how many lines came."""
-        request = Request("watch", self._source.resource)
+        request = Request("watch", self._source.resource, namespace=self._source.namespace)
         query = {
             **self._source.query,
             "watch": "true",
