@@ -11,6 +11,7 @@ from rollout.ports.cluster import Cluster
 from rollout.ports.hosts import Host, Hosts
 from rollout.ports.observer import Observer
 from rollout.ports.reporter import Reporter
+from rollout.ports.signals import Signals
 from rollout.ports.store import JournalStore
 
 
@@ -38,6 +39,7 @@ class World:
     cluster: Cluster
     hosts: Hosts
     observer: Observer
+    signals: Signals
     store: JournalStore
     clock: Clock
     reporter: Reporter

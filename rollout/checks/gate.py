@@ -1,11 +1,22 @@
-"""The rule that turns a wave's state into proceed or hold. Three-valued; no data holds."""
+"""The rule that turns a wave's state into proceed, hold or roll back. Three-valued; no data holds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rollout.domain.verdict import GateDecision
+
+_WORST_FIRST = (GateDecision.ROLL_BACK, GateDecision.HOLD, GateDecision.PROCEED)
+
+
+@dataclass(frozen=True, slots=True)
+class GateAnswer:
+    """What one external gate means."""
+
+    gate: str
+    decision: GateDecision
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +26,12 @@ class NodeHealth:
     ready: bool | None
     agent_ready: bool | None
     schedulable: bool | None
+
+
+def worst(decisions: Iterable[GateDecision]) -> GateDecision:
+    """Roll back before hold before proceed. Nothing asked proceeds."""
+    found = set(decisions)
+    return next((d for d in _WORST_FIRST if d in found), GateDecision.PROCEED)
 
 
 def judge_gate(nodes: Mapping[str, NodeHealth]) -> tuple[GateDecision, str]:

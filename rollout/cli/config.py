@@ -1,7 +1,7 @@
 """The configuration: its keys, where it is looked for, and what is in force after environment and flags.
 
 Order, the later wins: default, file, environment, flag. There is no key for a secret: SSH logs in by key, the cluster
-by kubeconfig, and a database password belongs in ~/.pgpass or PGPASSWORD.
+by kubeconfig, a database password belongs in ~/.pgpass or PGPASSWORD, and the external gates' token in a file.
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ class Config:
     hosts: Mapping[str, Address] = field(default_factory=dict)
     hooks: HooksConfig = field(default_factory=HooksConfig)
     api: ApiConfig = field(default_factory=ApiConfig)
+    gates_token_file: Path | None = None
     policy: Policy = field(default_factory=lambda: Policy(target=DatapathMode.NETKIT))
 
 
@@ -102,6 +103,7 @@ KEYS: Mapping[str, str] = {
     "api.qps": "most requests per second to the Kubernetes API, in the long run",
     "api.burst": "most requests at once",
     "api.timeout": "longest time for one request",
+    "gates_token_file": "a file with the bearer token for external gates; it is sent over https only, and kept nowhere",
     "policy.target": "the mode to move to: veth, netkit or netkit-l2",
     "policy.method": "auto, restart or reboot",
     "policy.nodes": "names to plan; none: every node the selector matches",

@@ -27,6 +27,7 @@ from rollout.ports.cluster import Cluster
 from rollout.ports.hosts import Hosts
 from rollout.ports.observer import Observer
 from rollout.ports.reporter import Reporter
+from rollout.ports.signals import Signals
 from rollout.ports.store import ChainFault, JournalStore
 
 
@@ -131,6 +132,7 @@ class SystemWiring:
                 cluster=cluster,
                 hosts=hosts,
                 observer=observer,
+                signals=_signals(config),
                 store=store,
                 clock=self._clock,
                 reporter=reporter,
@@ -240,6 +242,12 @@ def _cluster(config: Config, clock: Clock) -> tuple[Cluster, Hosts, Observer]:
         )
     )
     return cluster, hosts, PlaybookObserver(hosts, clock)
+
+
+def _signals(config: Config) -> Signals:
+    from rollout.adapters.signals import HttpSignals
+
+    return HttpSignals(config.gates_token_file)
 
 
 def _user() -> str:

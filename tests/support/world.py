@@ -22,6 +22,7 @@ from tests.builders import AGENT_UID, NOW, agent_install, budget, node, pod
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.hosts import FakeHosts, succeeded
 from tests.fakes.observer import FakeObserver, agent_document, capability_document, links_document
+from tests.fakes.signals import FakeSignals
 from tests.fakes.store import MemoryJournalStore, MemoryState
 
 KIND = {"veth": "veth", "netkit": "netkit/l3", "netkit-l2": "netkit/l2"}
@@ -104,6 +105,7 @@ class Model:
             }
         )
         self.observer = FakeObserver(self.clock, self._document)
+        self.signals = FakeSignals()
 
     def settle(self, seconds: float = 60) -> None:
         """Let everything that is under way come to its end."""
@@ -129,6 +131,7 @@ class Model:
             "cluster": self.cluster,
             "hosts": self.hosts,
             "observer": self.observer,
+            "signals": self.signals,
             "store": MemoryJournalStore(self.state),
             "clock": self.clock,
             "reporter": QuietReporter(),
