@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 
+import hostcommand
+
 Program = Callable[[list[str], Mapping[str, str]], int]
 
 
@@ -19,6 +21,7 @@ _PROGRAMS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("lab-http",), "webserver"),
     (("lab-sleep",), "containerimages"),
 )
+_HOST_COMMAND = "hostcommand"
 
 
 def resolve(words: list[str]) -> tuple[str, list[str]]:
@@ -26,14 +29,16 @@ def resolve(words: list[str]) -> tuple[str, list[str]]:
     for head, module in _PROGRAMS:
         if tuple(words[: len(head)]) == head:
             return module, words[len(head) :]
-    known = ", ".join(" ".join(head) for head, _ in _PROGRAMS)
     name = words[0] if words else ""
+    if hostcommand.find(name):
+        return _HOST_COMMAND, words
+    known = ", ".join([*(" ".join(head) for head, _ in _PROGRAMS), *hostcommand.COMMANDS])
     raise UnknownCommand(f'exec: "{name}": executable file not found in $PATH (the lab knows: {known})')
 
 
 def preload() -> dict[str, Program]:
     """Import every program once, before the runtime forks: its children share the memory and start at once."""
-    return {module: import_module(module).main for _, module in _PROGRAMS}
+    return {module: import_module(module).main for module in (_HOST_COMMAND, *(module for _, module in _PROGRAMS))}
 
 
 def main(_argv: list[str], _environment: Mapping[str, str]) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import labpaths
+import podstatus
 from podstatus import ContainerRecord
 
 Json = dict[str, Any]
@@ -24,6 +25,8 @@ class PodState:
     address: str = ""
     initialized: bool = False
     start_time: str = ""
+    failure: str = ""
+    """Why the pod as a whole failed; empty while it did not."""
     records: list[ContainerRecord] = field(default_factory=list)
 
     @property
@@ -66,6 +69,8 @@ def first_state(pod: Json) -> PodState:
     reported = pod.get("status") or {}
     state.start_time = reported.get("startTime") or ""
     known = {each["name"]: each for each in reported.get("containerStatuses") or []}
+    over = reported.get("phase") in podstatus.OVER
+    state.failure = reported.get("reason", "") if over else ""
     for container in spec.get("initContainers") or []:
         record = ContainerRecord(container["name"], container.get("image", ""), init=True)
         record.wait("PodInitializing")
@@ -74,9 +79,20 @@ def first_state(pod: Json) -> PodState:
     for container in spec["containers"]:
         record = ContainerRecord(container["name"], container.get("image", ""))
         record.wait(waiting)
-        _continue(record, known.get(container["name"]))
+        if over:
+            _end(record, known.get(container["name"]))
+        else:
+            _continue(record, known.get(container["name"]))
         state.records.append(record)
     return state
+
+
+def _end(record: ContainerRecord, reported: Json | None) -> None:
+    """Of a pod that had run its course before the reboot: it stays as it was reported."""
+    ended = {"exitCode": 255, "reason": "Unknown"}
+    record.state = {"terminated": ((reported or {}).get("state") or {}).get("terminated") or ended}
+    record.restarts = int((reported or {}).get("restartCount") or 0)
+    record.ever_started = True
 
 
 def _continue(record: ContainerRecord, reported: Json | None) -> None:

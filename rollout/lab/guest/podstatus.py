@@ -1,6 +1,8 @@
 """A pod's status as the kubelet reports it, from what the worker knows."""
 
+import calendar
 import hashlib
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,10 +12,20 @@ from logline import timestamp
 Json = dict[str, Any]
 
 OWN_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+OVER = ("Succeeded", "Failed")
+"""Phases that a pod does not leave again."""
+DEADLINE_EXCEEDED = "DeadlineExceeded"
+_FAILURES = {DEADLINE_EXCEEDED: "Pod was active on the node longer than the specified deadline"}
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def now() -> str:
     return timestamp()[:19] + "Z"
+
+
+def seconds_since(moment: str) -> float:
+    """From a time of a status to now, by this node's clock."""
+    return time.time() - calendar.timegm(time.strptime(moment, _TIME))
 
 
 def at(seconds: float) -> str:
@@ -120,14 +132,15 @@ class PodFacts:
     pod_address: str
     restart_policy: str
     start_time: str
+    failure: str = ""
 
 
 def build(facts: PodFacts, previous: Json) -> Json:
     """The whole status. `previous` is the one last seen in the API."""
     mains = [each for each in facts.records if not each.init]
     unready = [each.name for each in mains if not each.ready]
-    in_phase = phase(facts.records, facts.restart_policy)
-    over = in_phase in ("Succeeded", "Failed")
+    in_phase = "Failed" if facts.failure else phase(facts.records, facts.restart_policy)
+    over = in_phase in OVER
     reason = "PodCompleted" if over else "ContainersNotReady"
     message = f"containers with unready status: [{' '.join(unready)}]"
     waiting = [each.name for each in facts.records if each.init and not each.finished_well]
@@ -138,8 +151,8 @@ def build(facts: PodFacts, previous: Json) -> Json:
             "ContainersNotInitialized",
             f"containers with incomplete status: [{' '.join(waiting)}]",
         ),
-        "Ready": (not unready and facts.initialized and not facts.terminating, reason, message),
-        "ContainersReady": (not unready and not facts.terminating, reason, message),
+        "Ready": (not unready and facts.initialized and not facts.terminating and not over, reason, message),
+        "ContainersReady": (not unready and not facts.terminating and not over, reason, message),
         "PodScheduled": (True, "", ""),
     }
     status: Json = {
@@ -151,6 +164,8 @@ def build(facts: PodFacts, previous: Json) -> Json:
         "qosClass": previous.get("qosClass") or "BestEffort",
         "containerStatuses": [container_status(each) for each in mains],
     }
+    if facts.failure:
+        status |= {"reason": facts.failure, "message": _FAILURES.get(facts.failure, "")}
     inits = [container_status(each) for each in facts.records if each.init]
     if inits:
         status["initContainerStatuses"] = inits

@@ -105,15 +105,42 @@ class PodWorker:
 
     def _live(self) -> None:
         self._adopt()
-        if self._prepare():
+        if not self._over() and self._prepare():
             while not self._ending.is_set() and not self._over():
                 self._tend()
+        if self._over():
+            self._settle()
         self._publish()
         self._ending.wait()
         self._terminate()
 
     def _over(self) -> bool:
-        return self._phase() in ("Succeeded", "Failed")
+        self._check_deadline()
+        return bool(self.state.failure) or self._phase() in podstatus.OVER
+
+    def _check_deadline(self) -> None:
+        if not self.state.failure and self._active_left() <= 0:
+            self.state.failure = podstatus.DEADLINE_EXCEEDED
+            self.state.save()
+
+    def _active_left(self) -> float:
+        """Seconds until the pod has been active for as long as it may."""
+        limit = self._pod["spec"].get("activeDeadlineSeconds")
+        if limit is None or not self.state.start_time:
+            return float("inf")
+        return float(limit) - podstatus.seconds_since(self.state.start_time)
+
+    def _settle(self) -> None:
+        """The pod has run its course: what still runs is ended, and its network goes. The object stays."""
+        self._publish()
+        running = [each for each in self.state.records if each.running]
+        grace = float(self._pod["spec"].get("terminationGracePeriodSeconds", 30))
+        until = time.monotonic() + grace
+        self._signal(running, signal.SIGTERM)
+        self._await_exits(running, lambda: min(until, self._deadline() if self._ending.is_set() else until))
+        self._signal(running, signal.SIGKILL)
+        self._await_exits(running)
+        self._remove_sandbox()
 
     def _phase(self) -> str:
         return podstatus.phase(self.state.records, self._restart_policy())
@@ -143,7 +170,7 @@ class PodWorker:
             self.state.start_time = podstatus.now()
         self._publish()
         while not self.state.sandbox:
-            if self._ending.is_set():
+            if self._ending.is_set() or self._over():
                 return False
             if not self._make_sandbox():
                 self._ending.wait(_SANDBOX_RETRY * self._context.time_scale)
@@ -217,6 +244,8 @@ class PodWorker:
         """Publish what changed, then sleep to the next event or deadline."""
         self._publish()
         deadlines = [at for at in self._due.values() if at != float("inf")]
+        if (left := self._active_left()) != float("inf"):
+            deadlines.append(time.monotonic() + left)
         if self._report.due:
             deadlines.append(self._report.due)
         timeout = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
@@ -289,7 +318,7 @@ class PodWorker:
         """Plan the restart: at once the first time, then after a pause that doubles."""
         self._due[record.name] = 0.0
         self._publish()
-        again = self._may_start(record) and not self._ending.is_set()
+        again = self._may_start(record) and not self._ending.is_set() and not self.state.failure
         if not again:
             self._due[record.name] = float("inf")
         elif record.backoff:
@@ -335,6 +364,7 @@ class PodWorker:
                 pod_address=self.state.address,
                 restart_policy=self._restart_policy(),
                 start_time=self.state.start_time,
+                failure=self.state.failure,
             ),
         )
 
@@ -346,12 +376,10 @@ class PodWorker:
         running = [each for each in self.state.records if each.running]
         self._sleep_until(min(self._ended_at + self._pre_stop(running), self._deadline()))
         self._signal(running, signal.SIGTERM)
-        self._await_exits(running, limited=True)
+        self._await_exits(running, self._deadline)
         self._signal(running, signal.SIGKILL)
-        self._await_exits(running, limited=False)
-        if self.state.netns:
-            self._context.network.delete(self.state.sandbox)
-            namespaces.remove(Path(self.state.netns))
+        self._await_exits(running)
+        self._remove_sandbox()
         self._publish()
         self._delete_object()
         self.state.forget()
@@ -375,9 +403,16 @@ class PodWorker:
             if each.running:
                 self._context.runtime.signal(each.runtime_id, number)
 
-    def _await_exits(self, records: list[ContainerRecord], limited: bool) -> None:
+    def _remove_sandbox(self) -> None:
+        if self.state.netns:
+            self._context.network.delete(self.state.sandbox)
+            namespaces.remove(Path(self.state.netns))
+            self.state.netns = ""
+            self.state.save()
+
+    def _await_exits(self, records: list[ContainerRecord], limit: Callable[[], float] | None = None) -> None:
         while any(each.running for each in records):
-            left = self._deadline() - time.monotonic() if limited else None
+            left = limit() - time.monotonic() if limit else None
             if left is not None and left <= 0:
                 return
             self._receive(left)

@@ -4,7 +4,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,15 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("nsenter") is None, reason="needs nsenter"),
 ]
 PATIENCE = 60.0
+ECHO = """
+import os, socket, sys
+server = socket.create_server(("", int(sys.argv[1])))
+print("listening in", os.environ["WHERE"], flush=True)
+while True:
+    client, _ = server.accept()
+    client.sendall(b"\\r\\n\\r\\nhello")
+    client.close()
+"""
 
 
 @pytest.fixture
@@ -36,6 +46,17 @@ def ready(node: LoneNode, path: str) -> Json:
 def state_of(pod: Json | None) -> Json:
     statuses = (pod or {}).get("status", {}).get("containerStatuses") or [{}]
     return dict(statuses[0])
+
+
+def until(wanted: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not wanted():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def phase_of(pod: Json | None) -> str:
+    return str((pod or {}).get("status", {}).get("phase", ""))
 
 
 def gone(pod: Json | None) -> bool:
@@ -101,6 +122,57 @@ def test_without_an_agent_pods_wait_and_deletions_are_queued(node: LoneNode) -> 
         each["message"] for each in node.api.listed("/api/v1/events") if each["involvedObject"]["name"] == "web-2"
     ]
     assert all("unable to connect to Cilium agent" in message for message in events)
+
+
+def test_a_pod_runs_python_in_its_own_network(node: LoneNode) -> None:
+    ready(node, make_agent(node.api, "n1", "cilium-1"))
+    command = ["python3", "-I", "-c", ECHO, "8791"]
+    probe = {"tcpSocket": {"port": 8791}, "periodSeconds": 1}
+    where = {"name": "WHERE", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+    container = {"name": "c", "image": "any/image:v1", "command": command, "readinessProbe": probe, "env": [where]}
+    path = make_pod(node.api, "n1", "echo-1", command, containers=[container], terminationGracePeriodSeconds=5)
+    begin = time.monotonic()
+    address = ready(node, path)["status"]["podIP"]
+    assert time.monotonic() - begin < 10
+    assert node.fetch(address, 8791, "/") == "hello"
+    log = node.fetch("127.0.0.1", 10250, "/containerLogs/default/echo-1/c")
+    assert f"listening in {address}" in log
+    node.api.delete(path, grace=5)
+    node.api.wait(path, gone, PATIENCE)
+
+
+def test_a_pod_ends_well_or_badly_and_leaves_no_link(node: LoneNode) -> None:
+    ready(node, make_agent(node.api, "n1", "cilium-1"))
+    well = make_pod(node.api, "n1", "well", ["python3", "-I", "-c", "print('done')"], restartPolicy="Never")
+    badly = make_pod(node.api, "n1", "badly", ["python3", "-I", "-c", "raise SystemExit(3)"], restartPolicy="Never")
+    node.api.wait(well, lambda pod: phase_of(pod) == "Succeeded", PATIENCE)
+    failed = node.api.wait(badly, lambda pod: phase_of(pod) == "Failed", PATIENCE)
+    assert state_of(failed)["state"]["terminated"]["exitCode"] == 3
+    assert "done" in node.fetch("127.0.0.1", 10250, "/containerLogs/default/well/c")
+    node.api.wait("/apis/cilium.io/v2/namespaces/default/ciliumendpoints/well", gone, PATIENCE)
+    node.api.wait("/apis/cilium.io/v2/namespaces/default/ciliumendpoints/badly", gone, PATIENCE)
+
+
+def test_a_pod_ends_at_its_deadline(node: LoneNode) -> None:
+    ready(node, make_agent(node.api, "n1", "cilium-1"))
+    command = ["python3", "-I", "-c", "import time; time.sleep(600)"]
+    spec = {"activeDeadlineSeconds": 3, "terminationGracePeriodSeconds": 0, "restartPolicy": "Never"}
+    path = make_pod(node.api, "n1", "brief", command, **spec)
+    ready(node, path)
+    late = node.api.wait(path, lambda pod: phase_of(pod) == "Failed" and "terminated" in state_of(pod)["state"], 10)
+    assert late is not None
+    assert late["status"]["reason"] == "DeadlineExceeded"
+    assert not is_ready(late)
+    node.api.wait("/apis/cilium.io/v2/namespaces/default/ciliumendpoints/brief", gone, PATIENCE)
+    until(lambda: "lxc" not in node.inside("ip", "-o", "link", "show").replace("lxc_health", ""))
+
+
+def test_a_pod_on_the_hosts_network_runs_as_the_host(node: LoneNode) -> None:
+    source = "import os; print(os.getuid(), sorted(os.listdir('/sys/class/net')))"
+    spec = {"hostNetwork": True, "hostPID": True, "restartPolicy": "Never"}
+    path = make_pod(node.api, "n1", "toolbox", ["python3", "-I", "-c", source], **spec)
+    node.api.wait(path, lambda pod: phase_of(pod) == "Succeeded", PATIENCE)
+    assert node.fetch("127.0.0.1", 10250, "/containerLogs/default/toolbox/c").startswith("0 [")
 
 
 def test_unknown_mode_is_fatal(node: LoneNode) -> None:

@@ -56,12 +56,16 @@ def test_probes_are_quick_at_first_and_rare_once_ready() -> None:
     assert probe.delay(0, ready=False) < 1 < probe.delay(5, ready=False) <= 2
     assert probe.delay(1, ready=True) == 30
     assert readiness.probe_for({}, "containerimages") is None
+    connecting = readiness.probe_for({"readinessProbe": {"tcpSocket": {"port": 81}}}, "hostcommand")
+    assert connecting is not None
+    assert (connecting.port, connecting.path) == (81, "")
 
 
 def test_commands() -> None:
     assert containerimages.resolve(["cilium-dbg", "build-config", "--x"]) == ("buildconfig", ["--x"])
-    with pytest.raises(containerimages.UnknownCommand, match='"sh": executable file not found'):
-        containerimages.resolve(["sh", "-c", "true"])
+    with pytest.raises(containerimages.UnknownCommand, match='"curl": executable file not found'):
+        containerimages.resolve(["curl", "-s"])
+    assert containerimages.resolve(["python3", "-c", "0"]) == ("hostcommand", ["python3", "-c", "0"])
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(10, "10s"), (80, "1m20s"), (300, "5m0s")])
