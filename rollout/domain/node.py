@@ -19,6 +19,12 @@ ANNOTATION_PLAN = "netkit-rollout.io/plan"
 ANNOTATION_PRIOR = "netkit-rollout.io/prior"
 """What we found before we touched the node, as JSON: enough to rebuild a lost state file."""
 
+LABEL_PROBE = "netkit-rollout.io/probe"
+"""Label of our probe pods; the value is the pod's role."""
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGER = "netkit-rollout"
+"""What our own objects carry under `LABEL_MANAGED_BY`."""
+
 NODE_CONFIG_NAME = "zz-netkit-rollout"
 """Name of our CiliumNodeConfig. Objects are merged in name order and the last wins (cilium-netkit.md 3)."""
 
@@ -152,6 +158,11 @@ class Pod:
     def finished(self) -> bool:
         """Succeeded or Failed: its sandbox is usually gone and it needs no eviction."""
         return self.phase in ("Succeeded", "Failed")
+
+    @property
+    def is_probe(self) -> bool:
+        """One of our own probe pods, left over or at work."""
+        return LABEL_PROBE in self.labels and self.labels.get(LABEL_MANAGED_BY) == MANAGER
 
     @property
     def on_pod_network(self) -> bool:

@@ -22,6 +22,8 @@ class Fate(Enum):
     """On the pod network and tolerates our taint: deleted in the gap when the agent names it."""
     STAYS = "stays"
     """Host network or finished: it has no endpoint."""
+    OURS = "ours"
+    """One of our probe pods: removed by us, never evicted as somebody's workload."""
     BLOCKED = "blocked"
     """Neither may be evicted nor will leave; the reason says what would lift that."""
 
@@ -47,6 +49,8 @@ def decide_fate(pod: Pod, rules: DrainRules) -> PodFate:
     """What happens to one pod when its node is emptied."""
     if pod.finished:
         return PodFate(pod, Fate.STAYS, "finished")
+    if pod.is_probe:
+        return PodFate(pod, Fate.OURS, "a probe pod of ours, removed before the node is emptied")
     if pod.owner_kind == "DaemonSet":
         return _daemon_fate(pod)
     if pod.mirror:
@@ -80,6 +84,11 @@ def fates(pods: tuple[Pod, ...], rules: DrainRules) -> tuple[PodFate, ...]:
 def evictable(pods: tuple[Pod, ...], rules: DrainRules) -> tuple[Pod, ...]:
     """Pods a drain still has to see gone, terminating ones included."""
     return tuple(f.pod for f in fates(pods, rules) if f.fate is Fate.EVICT)
+
+
+def ours(pods: tuple[Pod, ...]) -> tuple[Pod, ...]:
+    """Our own probe pods that still have an endpoint."""
+    return tuple(pod for pod in pods if pod.is_probe and pod.on_pod_network)
 
 
 def blocked(pods: tuple[Pod, ...], rules: DrainRules) -> tuple[PodFate, ...]:

@@ -98,6 +98,10 @@ class Cluster(Protocol):
         """Names of nodes that are unschedulable or not Ready, from the watch cache, whoever's doing it is."""
         ...
 
+    def in_service(self) -> tuple[Node, ...]:
+        """Nodes that are Ready and schedulable, in name order, from the watch cache."""
+        ...
+
     def cordon(self, node: str, mark: OwnerMark) -> Node:
         """Set unschedulable and our annotations, in one patch guarded by resourceVersion.
 

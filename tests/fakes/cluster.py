@@ -182,6 +182,12 @@ class FakeCluster(ClusterRules):
         """Nodes that are unschedulable or not Ready."""
         return frozenset(n.name for n in self.nodes.values() if n.unschedulable or n.ready is not True)
 
+    @_port
+    def in_service(self) -> tuple[Node, ...]:
+        """Nodes that are Ready and schedulable."""
+        fit = (n for n in self.nodes.values() if not n.unschedulable and n.ready is True)
+        return tuple(sorted(fit, key=lambda n: n.name))
+
     # -- the port: nodes ---------------------------------------------------------------------------------------------
 
     @_port

@@ -55,6 +55,11 @@ class Cache:
         with self._lock:
             return frozenset(self._out)
 
+    def in_service(self) -> tuple[Node, ...]:
+        """All the others, in name order."""
+        with self._lock:
+            return tuple(self._nodes[name] for name in sorted(self._nodes.keys() - self._out))
+
     def _view(self, node: str) -> NodeView:
         pods = tuple(self._pods.get(node, {}).values())
         return NodeView(self._versions.get(node, 0), self._nodes.get(node), pods)

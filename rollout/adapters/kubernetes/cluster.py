@@ -17,6 +17,7 @@ from rollout.adapters.kubernetes.connection import ClusterSettings, Connection
 from rollout.adapters.kubernetes.decode import budget_value, daemonset_value, decode, node_value, pod_value
 from rollout.adapters.kubernetes.lease import LeaseStore
 from rollout.adapters.kubernetes.lists import list_all
+from rollout.adapters.kubernetes.probes import KubernetesProbes
 from rollout.adapters.kubernetes.request import APPS, CILIUM, POLICY, Request
 from rollout.adapters.kubernetes.watch import Feed, Source, WatchTimes
 from rollout.domain.errors import NotFound, RolloutError
@@ -59,6 +60,10 @@ class KubernetesCluster:
     ) -> KubernetesCluster:
         """Find the cluster and the credentials. Sends nothing yet. Raises `UsageError`."""
         return cls(Connection(settings), settings, now=now, times=times)
+
+    def probes(self) -> KubernetesProbes:
+        """The probe pods' port on the same connection: one throttle, one count, closed together."""
+        return KubernetesProbes(self._connection, self._now)
 
     # -- what there is -----------------------------------------------------------------------------------------------
 
@@ -144,6 +149,11 @@ class KubernetesCluster:
         """Nodes that are unschedulable or not Ready."""
         self._nodes_feed().require_current(self._settings.request_timeout_s)
         return self._cache.out_of_service()
+
+    def in_service(self) -> tuple[Node, ...]:
+        """Nodes that are Ready and schedulable."""
+        self._nodes_feed().require_current(self._settings.request_timeout_s)
+        return self._cache.in_service()
 
     def _require_feeds(self) -> None:
         nodes_feed, pods_feed = self._nodes_feed(), self._pods_feed()

@@ -13,8 +13,10 @@ APPS = "/apis/apps/v1"
 POLICY = "/apis/policy/v1"
 COORDINATION = "/apis/coordination.k8s.io/v1"
 CILIUM = "/apis/cilium.io"
+NETWORKING = "/apis/networking.k8s.io/v1"
+DISCOVERY = "/apis/discovery.k8s.io/v1"
 
-_METHODS = {"create": "POST", "patch": "PATCH", "delete": "DELETE"}
+_METHODS = {"create": "POST", "patch": "PATCH", "delete": "DELETE", "deletecollection": "DELETE"}
 _NAMED = ("get", "patch", "delete")
 
 
