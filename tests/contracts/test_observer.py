@@ -1,8 +1,8 @@
-"""The contract of `Observer` on the fake and on the playbook over SSH."""
+"""The contract of `Observer` on the fake, on the playbook over SSH, and on pods whose programs really run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
@@ -17,7 +17,9 @@ from rollout.ports.hosts import Host
 from tests.contracts.observer import ObserverContract, Scene
 from tests.fakes.observer import FakeObserver, agent_document, capability_document, links_document
 from tests.support import playbooks
+from tests.support.kubelet import LocalKubelets, waiting
 from tests.support.sshd import Sshd, free_port, sshd_fixture  # noqa: F401  a fixture
+from tests.support.toolbox import toolbox_rig
 
 PLAYBOOKS = Path(rollout.__file__).parents[1] / "playbooks"
 
@@ -49,3 +51,12 @@ class TestPlaybook(ObserverContract):
     def scene(self, sshd: Sshd, tmp_path: Path) -> Scene:
         hosts = AnsibleHosts(playbooks.settings(sshd, tmp_path, PLAYBOOKS, become=False))
         return Scene(PlaybookObserver(hosts, _Clock()), Host("n1", "127.0.0.1"), Host("n2", "127.0.0.2", free_port()))
+
+
+class TestToolbox(ObserverContract):
+    @pytest.fixture
+    def scene(self, tmp_path: Path) -> Iterator[Scene]:
+        kubelets = LocalKubelets("n1", refuse={"n2": waiting("ImagePullBackOff", "Back-off pulling image")})
+        with toolbox_rig(tmp_path, kubelets) as rig:
+            yield Scene(rig.observer(), Host("n1", "127.0.0.1"), Host("n2", "127.0.0.2"))
+            assert rig.pods() == []
