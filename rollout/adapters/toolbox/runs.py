@@ -15,7 +15,6 @@ from rollout.adapters.toolbox import words
 from rollout.adapters.toolbox.manifest import ToolboxSettings, manifest
 from rollout.adapters.toolbox.port import PodReport, Session, Toolbox
 from rollout.domain.errors import Cancelled, RolloutError, StepFailed, TooManyRequests, Unavailable, UsageError
-from rollout.domain.node import PodRef
 from rollout.ports.clock import Clock
 from rollout.ports.hosts import Host, HostResult, HostRun
 
@@ -114,13 +113,13 @@ class _Batch:
         """Delete pods that a process which died has left: past their deadline, they are nobody's."""
         for pod in self._session.pods():
             if pod.created_at is not None and now - pod.created_at > timedelta(seconds=pod.deadline_s) + _OLD:
-                self._remove(pod)
+                self._remove_last(pod)
 
     def _sweep_own(self) -> None:
-        """Delete pods whose creation was never answered."""
+        """Delete pods whose creation was never answered, or that could not be deleted in their turn."""
         for pod in self._session.pods():
             if pod.run == self._id and pod.ref.uid not in self._removed:
-                self._remove(pod)
+                self._remove_last(pod)
 
     # -- one node ----------------------------------------------------------------------------------------------------
 
@@ -215,26 +214,28 @@ class _Batch:
         if self._cancel.is_set() or self._stop.is_set():
             raise Cancelled("cancelled", f"cannot observe {node}: the run was cancelled")
 
-    def _remove(self, pod: PodReport) -> None:
-        """Delete the pod, at once when nothing of it runs. What stays is told: it ends by itself, and is swept."""
+    def _remove(self, pod: PodReport) -> RolloutError | None:
+        """Delete the pod, at once when nothing of it runs. Returns what kept it from going, if anything did."""
         grace = None if pod.taken else 0
         for left in reversed(range(_TRIES)):
             try:
                 self._session.delete(pod.ref, grace)
             except (TooManyRequests, Unavailable) as error:
                 if not left:
-                    self._tell(pod.ref, error)
-                    return
+                    return error
                 time.sleep(_pause(error))
             except RolloutError as error:
-                self._tell(pod.ref, error)
-                return
+                return error
             else:
                 self._removed.add(pod.ref.uid)
-                return
+                return None
+        raise AssertionError("unreachable")
 
-    def _tell(self, ref: PodRef, error: RolloutError) -> None:
-        self._note(f"the toolbox pod {ref} is still there ({error.message}); it ends by its deadline")
+    def _remove_last(self, pod: PodReport) -> None:
+        """Delete the pod; nobody will try again in this run, so what keeps it is told."""
+        error = self._remove(pod)
+        if error is not None:
+            self._note(f"the toolbox pod {pod.ref} is still there ({error.message}); it ends by its deadline")
 
 
 def _failed(node: str, error: RolloutError, took_ms: int) -> HostRun:
