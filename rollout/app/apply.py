@@ -16,6 +16,7 @@ from rollout.domain.journal import Approved, Body, NodeDecided, RolloutDecided, 
 from rollout.domain.lifecycle import NodeEvent, NodePhase, RolloutEvent, RolloutPhase
 from rollout.domain.plan import Plan, decode_plan
 from rollout.domain.step import Track
+from rollout.engine.rules import comes_to_rest
 
 
 def reference_of_document(world: World, document: bytes) -> str:
@@ -101,7 +102,19 @@ class Application:
 
 
 def resume_bodies(state: RolloutState, retry: tuple[str, ...]) -> tuple[Body, ...]:
-    """Decisions a resume makes: the rollout runs, held nodes go on, quarantined ones only when named."""
+    """Decisions a resume makes: the rollout runs, held nodes go on, quarantined ones only when named.
+
+    What a dead process left of a rollout that was held is brought to rest first, and it stays held: nobody has seen yet
+    what a person would accept. Raises `Refused` for nodes that cannot be retried (now).
+    """
+    if state.phase is RolloutPhase.HELD and comes_to_rest(state):
+        if retry:
+            raise Refused(
+                "not-at-rest",
+                f"cannot retry node {retry[0]} now: nodes are still on their way back",
+                hint="bring them to rest first: rollout resume, without --retry",
+            )
+        return ()
     bodies: list[Body] = []
     if state.phase is RolloutPhase.HELD:
         bodies.append(RolloutDecided(RolloutEvent.RESUME))

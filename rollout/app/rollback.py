@@ -12,6 +12,7 @@ from rollout.domain.errors import Refused, UsageError
 from rollout.domain.journal import RolloutState
 from rollout.domain.lifecycle import NodePhase, RolloutPhase
 from rollout.domain.plan import Plan
+from rollout.engine.rules import comes_to_rest
 from rollout.planning.planner import TakesBack
 
 
@@ -28,6 +29,12 @@ def plan_rollback(world: World, reference: str, *, wave: int | None = None, node
             "still-running",
             f"cannot roll back rollout {record.id}: it is {state.phase.value}",
             hint="first: rollout pause, or rollout abort",
+        )
+    if comes_to_rest(state):
+        raise Refused(
+            "not-at-rest",
+            f"cannot roll back rollout {record.id}: nodes of it are still on their way back",
+            hint="bring them to rest first: rollout resume",
         )
     chosen = [n for n in _asked(plan, wave, nodes) if _was_moved(state, n)]
     if not chosen:

@@ -13,11 +13,11 @@ from queue import Empty, Queue
 from threading import Event, Thread
 from typing import Any
 
+from rollout.app.gates import look_at_gate
 from rollout.app.lease import LeaseKeeper
-from rollout.app.steps.context import StepContext, StepEnd, agent_ready
+from rollout.app.steps.context import StepContext, StepEnd
 from rollout.app.steps.run import already_done, perform, read
 from rollout.app.world import World
-from rollout.checks.gate import NodeHealth, judge_gate
 from rollout.domain.errors import Cancelled, Conflict, Refused, RolloutError
 from rollout.domain.journal import (
     Body,
@@ -33,10 +33,10 @@ from rollout.domain.journal import (
     Waiting,
     fold,
 )
-from rollout.domain.lifecycle import NodePhase
 from rollout.domain.plan import Plan
 from rollout.domain.step import StepKind, Track
-from rollout.engine.resolver import Action, Begin, Decision, Gate, Settle, Surroundings, decide, rests
+from rollout.engine.resolver import Action, Begin, Decision, Gate, Settle, Surroundings, decide
+from rollout.engine.rules import rests
 
 POLL_S = 0.5
 """How often the journal is asked for what other processes appended: a pause is seen within a second."""
@@ -96,6 +96,7 @@ class Rounds:
         self._gating = False
         self._cancel = Event()
         self._pause_by = ""
+        self._told = ""
         self._lease: LeaseKeeper | None = None
 
     def request_pause(self, by: str) -> None:
@@ -121,8 +122,15 @@ class Rounds:
             decision = self._round(arrivals)
             if decision.finished:
                 return self.state
+            self._tell(decision.waiting)
             arrivals = self._gather(decision)
             self._check_stop(lease, arrivals)
+
+    def _tell(self, waiting: str) -> None:
+        """Say once why nothing moves."""
+        if waiting and waiting != self._told:
+            self._world.reporter.note(waiting)
+        self._told = waiting
 
     # --- one round ---------------------------------------------------------------------------------------------
 
@@ -341,19 +349,11 @@ class Rounds:
         return seconds
 
     def _look_at_gate(self, number: int) -> None:
-        wave = self._plan.waves[number]
-        done = [n for n in wave.nodes if self.state.node(n).phase is NodePhase.DONE]
-        decision, reason = judge_gate({name: self._health(name) for name in done})
-        self._arrivals.put(Gated(GateDecided(number, decision.value, reason)))
-
-    def _health(self, name: str) -> NodeHealth:
         try:
-            view = self._world.cluster.view(name)
-        except RolloutError:
-            return NodeHealth(None, None, None)
-        if view.node is None:
-            return NodeHealth(False, False, False)
-        return NodeHealth(view.node.ready, agent_ready(view, self._plan), not view.node.unschedulable)
+            body = look_at_gate(self._world, self._plan, self._rollout, number, self.state, self._cancel)
+        except Cancelled:
+            return  # the gate has not spoken; the next resume looks again
+        self._arrivals.put(Gated(body))
 
 
 class _Sayer:

@@ -13,7 +13,7 @@ from rollout.domain.journal import Entry, NodeState, RolloutState
 from rollout.domain.lifecycle import NodePhase, RolloutPhase
 from rollout.domain.plan import Plan
 from rollout.domain.step import Track
-from rollout.engine.resolver import current_wave
+from rollout.engine.rules import current_wave
 from rollout.ports.store import RolloutRecord
 
 
@@ -119,6 +119,8 @@ def _reason(plan: Plan, state: RolloutState, node: NodeState) -> tuple[str, str]
         return node.waiting.reason, node.waiting.hint
     if node.phase in (NodePhase.HELD, NodePhase.QUARANTINED) and node.last is not None:
         return node.last.reason or node.reason, node.last.hint
+    if node.phase is NodePhase.DONE and node.name in state.taking_back:
+        return f"goes back as soon as max_unavailable lets it: {state.taking_back[node.name]}", ""
     if node.phase is NodePhase.PENDING:
         return _pending_reason(plan, state, node.name)
     return node.reason, ""

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any
 
 from rollout.domain.codec import from_plain, to_plain
+from rollout.domain.failures import FailureClass, failure_class
 from rollout.domain.lifecycle import (
     NodeEvent,
     NodePhase,
@@ -138,10 +139,20 @@ class RolloutDecided:
 
 @dataclass(frozen=True, slots=True)
 class GateDecided:
-    """A wave's gate spoke: proceed, hold or roll-back."""
+    """A wave's gate spoke: proceed, hold or roll-back. `nodes`: whom it wants back; none named: all that finished."""
 
     wave: int
     decision: str
+    reason: str = ""
+    nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WaveTakenBack:
+    """Nodes of a wave are led back to their old mode, each as soon as the limits allow."""
+
+    wave: int
+    nodes: tuple[str, ...]
     reason: str = ""
 
 
@@ -165,6 +176,7 @@ Body = (
     | NodeDecided
     | RolloutDecided
     | GateDecided
+    | WaveTakenBack
     | Control
 )
 
@@ -179,6 +191,7 @@ _TYPES: Mapping[str, type] = {
     "node-decided": NodeDecided,
     "rollout-decided": RolloutDecided,
     "gate-decided": GateDecided,
+    "wave-taken-back": WaveTakenBack,
     "control": Control,
 }
 _TAGS: Mapping[type, str] = {cls: tag for tag, cls in _TYPES.items()}
@@ -232,6 +245,8 @@ class NodeState:
     ended: datetime | None = None
     times_ms: Mapping[StepKey, int] = field(default_factory=dict)
     intent_at: datetime | None = None
+    taken_back: bool = False
+    """Whether it was led back with its wave, without a failure of its own."""
 
     @property
     def armed(self) -> bool:
@@ -260,33 +275,28 @@ class RolloutState:
     used: bool = False
     accepted: frozenset[str] = frozenset()
     """Failed nodes that a person has accepted by resuming; they no longer count against the budget."""
+    taking_back: Mapping[str, str] = field(default_factory=dict)
+    """Nodes that are to be led back with their wave and are not back yet, each with the reason."""
 
     def node(self, name: str) -> NodeState:
         """A node's state; a node no entry speaks of is pending."""
         return self.nodes.get(name) or NodeState(name)
 
 
-_FAILED_PHASES = frozenset(
-    {
-        NodePhase.QUARANTINED,
-        NodePhase.LOST,
-        NodePhase.RETURNING,
-        NodePhase.RETURNED,
-        NodePhase.ROLLING_BACK,
-        NodePhase.ROLLED_BACK,
-    }
-)
+def failures(state: RolloutState) -> Mapping[str, FailureClass]:
+    """Nodes that count against the failure budget, those a person has accepted excluded, each with its class."""
+    found = {name: _class_of(node) for name, node in sorted(state.nodes.items()) if name not in state.accepted}
+    return {name: each for name, each in found.items() if each is not None}
 
 
 def failed_nodes(state: RolloutState) -> frozenset[str]:
-    """Nodes that count against the failure budget, those a person has accepted excluded."""
-    failed = {
-        n.name
-        for n in state.nodes.values()
-        if n.phase in _FAILED_PHASES
-        or (n.phase is NodePhase.SKIPPED and n.last is not None and n.last.result is Result.FAILED)
-    }
-    return frozenset(failed) - state.accepted
+    """The names of `failures`."""
+    return frozenset(failures(state))
+
+
+def _class_of(node: NodeState) -> FailureClass | None:
+    code, failed = (node.last.code, node.last.result is Result.FAILED) if node.last else ("", False)
+    return failure_class(node.phase, code, failed=failed, taken_back=node.taken_back)
 
 
 def fold(entries: Iterable[Entry], state: RolloutState | None = None) -> RolloutState:
@@ -313,11 +323,37 @@ def _fold_one(state: RolloutState, entry: Entry) -> RolloutState:
         return replace(state, gates={**state.gates, body.wave: body})
     if isinstance(body, RolloutDecided):
         return _fold_rollout(state, body, entry.at)
-    return _with_node(state, _fold_node(state.node(body.node), body, entry.at))
+    if isinstance(body, WaveTakenBack):
+        return _fold_taken_back(state, body)
+    state = _with_node(state, _fold_node(state.node(body.node), body, entry.at))
+    return _settle_decision(state, body) if isinstance(body, NodeDecided) else state
 
 
 def _with_node(state: RolloutState, node: NodeState) -> RolloutState:
     return replace(state, nodes={**state.nodes, node.name: node})
+
+
+_NO_FAILURE_YET = frozenset({NodePhase.RUNNING, NodePhase.DONE})
+_STILL_TO_COME = frozenset({NodePhase.RUNNING, NodePhase.DONE, NodePhase.RETURNING, NodePhase.ROLLING_BACK})
+"""Phases in which a node that is to be led back is not back yet. Held and quarantined ones wait for a person."""
+
+
+def _fold_taken_back(state: RolloutState, body: WaveTakenBack) -> RolloutState:
+    for name in body.nodes:
+        node = state.node(name)
+        state = _with_node(state, replace(node, taken_back=node.taken_back or node.phase in _NO_FAILURE_YET))
+    return replace(state, taking_back={**state.taking_back, **dict.fromkeys(body.nodes, body.reason)})
+
+
+def _settle_decision(state: RolloutState, body: NodeDecided) -> RolloutState:
+    """What a node's decision means for the rollout: who is back, and who counts again."""
+    name = body.node
+    if body.event is NodeEvent.CONTINUE:  # tried again: a new failure is a new one
+        state = replace(state, accepted=state.accepted - {name})
+    if name in state.taking_back and state.node(name).phase not in _STILL_TO_COME:
+        left = {other: reason for other, reason in state.taking_back.items() if other != name}
+        state = replace(state, taking_back=left)
+    return state
 
 
 def _fold_control(state: RolloutState, body: Control) -> RolloutState:

@@ -113,7 +113,7 @@ NODE_TABLE: Mapping[NodePhase, Mapping[NodeEvent, NodePhase]] = {
         NodeEvent.ROLL_BACK: NodePhase.ROLLING_BACK,
         NodeEvent.LOSE: NodePhase.LOST,
     },
-    NodePhase.DONE: {},
+    NodePhase.DONE: {NodeEvent.ROLL_BACK: NodePhase.ROLLING_BACK},
     NodePhase.RETURNED: {},
     NodePhase.ROLLED_BACK: {},
     NodePhase.SKIPPED: {},
@@ -164,7 +164,7 @@ FENCED_PHASES = frozenset(
 SETTLED_PHASES = frozenset(
     {NodePhase.DONE, NodePhase.RETURNED, NodePhase.ROLLED_BACK, NodePhase.SKIPPED, NodePhase.LOST}
 )
-"""Phases nothing leads out of."""
+"""Phases in which a node's own way is over. Out of `done` alone a decision about its whole wave leads back."""
 
 
 def advance_node(phase: NodePhase, event: NodeEvent) -> NodePhase:

@@ -13,8 +13,8 @@ from rollout.domain.node import DatapathMode, Method, PodRef
 from rollout.domain.policy import Policy
 from rollout.domain.step import StepKind, Track
 
-SCHEMA = 1
-"""Number of the plan document's schema. A newer one is refused, never half understood."""
+SCHEMA = 2
+"""Number of the plan document's schema; any other is refused, never half understood. 2: checks, probes and gates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +224,9 @@ def decode_plan(text: bytes) -> Plan:
         raise Refused(
             "plan-schema",
             f"cannot read the plan: its schema is {schema}, this program reads {SCHEMA}",
-            hint="use the newer program that wrote it" if newer else "make the plan again: rollout plan",
+            hint="use the newer program that wrote it"
+            if newer
+            else "an older program wrote it; make the plan again: rollout plan",
         )
     try:
         plan = from_plain(Plan, plain)

@@ -169,6 +169,10 @@ class Policy:
     """Overrides of the step table's deadlines, by step name."""
     waivers: tuple[Waiver, ...] = ()
 
+    def action_on(self, check: str) -> OnFailure:
+        """What to do when `check` failed; the empty name is a failure that no check found."""
+        return self.on_check_failure.get(check, self.on_failure)
+
     def deadline_s(self, kind: StepKind) -> int:
         """Deadline of one step in seconds."""
         return self.deadlines_s.get(kind.value, STEPS[kind].deadline_s)

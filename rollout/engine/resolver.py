@@ -1,9 +1,10 @@
 """The resolver: plan, journal state and time to decisions and next actions.
 
 Invariant: at most `max_unavailable` nodes are out by our hand (quarantined nodes free their slot), no node of a later
-wave starts before the gates of all earlier waves proceeded, a node's finished steps are a prefix of its way, and all of
-it under the one digest the journal was opened for. Moves keep it in this order: settle what a dead process left, bring
-nodes in flight forward, decide about failed ones, let gates speak, and only then start new nodes.
+wave starts before the gates of all earlier waves proceeded, none starts while a wave is taken back, a node's finished
+steps are a prefix of its way, and all of it under the one digest the journal was opened for. Moves keep it in this
+order: settle what a dead process left, bring nodes in flight forward, decide about failed ones, let gates speak, and
+only then start new nodes.
 """
 
 from __future__ import annotations
@@ -12,26 +13,27 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from rollout.domain.failures import failed_check, failures_in_words, is_undecided
 from rollout.domain.journal import (
     Body,
     Entry,
+    GateDecided,
     NodeDecided,
     NodeState,
     Outcome,
     Result,
     RolloutDecided,
     RolloutState,
-    failed_nodes,
+    WaveTakenBack,
+    failures,
     fold,
 )
-from rollout.domain.lifecycle import FENCED_PHASES, SETTLED_PHASES, NodeEvent, NodePhase, RolloutEvent, RolloutPhase
+from rollout.domain.lifecycle import FENCED_PHASES, NodeEvent, NodePhase, RolloutEvent, RolloutPhase
 from rollout.domain.plan import NodePlan, Plan, Wave
 from rollout.domain.policy import OnFailure
-from rollout.domain.step import STEPS, StepKind, Track
-
-
-class InvariantBroken(AssertionError):
-    """The state contradicts what must always hold. A bug; the process stops rather than go on."""
+from rollout.domain.step import StepKind, Track
+from rollout.domain.verdict import GateDecision
+from rollout.engine.rules import check_invariants, current_wave, has_ended, is_out, next_step, rests
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ class Gate:
 Action = Begin | Settle | Gate
 
 _LOOK_AGAIN = timedelta(seconds=5)
-_BLIND = "no node is started while the cluster cannot be seen: other nodes may be out of service"
+_BLIND = "no node is taken out of service while the cluster cannot be seen: other nodes may be out already"
+_BACK = GateDecision.ROLL_BACK.value
 
 _ENDED = frozenset({RolloutPhase.HELD, RolloutPhase.COMPLETED, RolloutPhase.ABORTED})
 
@@ -132,7 +135,7 @@ def decide(plan: Plan, state: RolloutState, around: Surroundings) -> Decision:
         tuple(work.actions),
         work.wake_at,
         work.waiting,
-        finished=work.state.phase in _ENDED and not _moving(work),
+        finished=work.state.phase in _ENDED and not _moving(work) and not work.state.taking_back,
     )
 
 
@@ -148,6 +151,8 @@ def _move_node(work: _Round, node: NodePlan) -> None:
     _judge_last(work, node, state)
     if work.state.phase is RolloutPhase.ABORTING:
         _abort_node(work, node)
+    if node.name in work.state.taking_back:
+        _take_back(work, node)
     state = work.state.node(node.name)
     if state.phase not in (NodePhase.RUNNING, NodePhase.RETURNING, NodePhase.ROLLING_BACK):
         return
@@ -158,23 +163,6 @@ def _move_node(work: _Round, node: NodePlan) -> None:
         work.actions.append(Begin(node.name, state.track, step, state.attempts.get((state.track, step), 0) + 1))
 
 
-def next_step(node: NodePlan, state: NodeState) -> StepKind | None:
-    """The first step of the node's way that is not done; None at its end."""
-    for step in node.track(state.track):
-        if (state.track, step.kind) not in state.done:
-            return step.kind
-    return None
-
-
-def rests(rollout: RolloutState, node: NodeState) -> bool:
-    """Whether a pause keeps the node where it is: only behind a step where a node may be left."""
-    pausing = rollout.pause is not None and rollout.phase is not RolloutPhase.ABORTING
-    if not pausing or node.track is not Track.FORWARD:
-        return False
-    forward = [step for track, step in node.done if track is Track.FORWARD]
-    return not forward or STEPS[forward[-1]].rest_after
-
-
 def _judge_last(work: _Round, node: NodePlan, state: NodeState) -> None:
     """Turn an outcome that is no success into a phase, once: the decision stands in the journal beside it."""
     last = state.last
@@ -183,6 +171,8 @@ def _judge_last(work: _Round, node: NodePlan, state: NodeState) -> None:
     if state.phase not in (NodePhase.RUNNING, NodePhase.RETURNING, NodePhase.ROLLING_BACK):
         return
     work.note(NodeDecided(node.name, _event_for(work, state, last), last.reason))
+    if state.phase is NodePhase.RUNNING and state.armed and last.result is Result.FAILED:
+        _widen(work, node, last)
 
 
 def _event_for(work: _Round, state: NodeState, last: Outcome) -> NodeEvent:
@@ -190,12 +180,58 @@ def _event_for(work: _Round, state: NodeState, last: Outcome) -> NodeEvent:
         return NodeEvent.LOSE
     if state.phase is not NodePhase.RUNNING:
         return NodeEvent.QUARANTINE
-    if last.result is Result.HELD:
+    goes_back = state.name in work.state.taking_back
+    if last.result is Result.HELD and not (goes_back and state.armed and is_undecided(last.code)):
         return NodeEvent.HOLD
     if state.armed:
-        back = work.plan.policy.on_failure is OnFailure.ROLL_BACK
+        back = goes_back or _action_on(work, last) in (OnFailure.ROLL_BACK, OnFailure.ROLL_BACK_WAVE)
         return NodeEvent.ROLL_BACK if back else NodeEvent.QUARANTINE
     return NodeEvent.GIVE_BACK if _touched(state) else NodeEvent.SKIP
+
+
+def _action_on(work: _Round, last: Outcome) -> OnFailure:
+    """What the policy says about a failure of an armed node. A gate that failed a node has asked for its way back."""
+    if last.code.startswith("gate-"):
+        return OnFailure.ROLL_BACK
+    return work.plan.policy.action_on(failed_check(last.code))
+
+
+def _widen(work: _Round, node: NodePlan, last: Outcome) -> None:
+    """What an armed node's failure means for others: nothing, or no more starts, or its whole wave goes back."""
+    action = _action_on(work, last)
+    blamed = failed_check(last.code) or last.step.value
+    if action is OnFailure.HOLD_ROLLOUT:
+        _hold(work, f"node {node.name} failed {blamed}: {last.reason}")
+    elif action is OnFailure.ROLL_BACK_WAVE:
+        reason = f"node {node.name} failed {blamed}: {last.reason}"
+        wave = work.plan.wave_of(node.name)
+        _decide_taking_back(work, wave, [node.name, *(n for n in wave.nodes if n != node.name)], reason)
+
+
+def _decide_taking_back(work: _Round, wave: Wave, names: Iterable[str], reason: str) -> None:
+    """Finished and running nodes go back as slots allow; held and quarantined ones stay for a person to look at."""
+    going = (NodePhase.DONE, NodePhase.RUNNING, NodePhase.ROLLING_BACK)
+    nodes = tuple(n for n in names if work.state.node(n).phase in going and n not in work.state.taking_back)
+    if nodes:
+        work.note(WaveTakenBack(wave.number, nodes, reason))
+    what = f"{wave.name} is taken back" if nodes else f"{wave.name} has nothing to take back"
+    _hold(work, f"{what}: {reason}; behind it: rollout resume goes on without these nodes, rollout abort ends it")
+
+
+def _hold(work: _Round, reason: str) -> None:
+    if work.state.phase in (RolloutPhase.RUNNING, RolloutPhase.HELD):
+        work.note(RolloutDecided(RolloutEvent.HOLD, reason))
+
+
+def _take_back(work: _Round, node: NodePlan) -> None:
+    """Turn a node around: one in flight at once, one that is in service only when it may be taken out of it."""
+    state = work.state.node(node.name)
+    reason = work.state.taking_back[node.name]
+    if state.phase is NodePhase.RUNNING:
+        undo = NodeEvent.GIVE_BACK if _touched(state) else NodeEvent.SKIP
+        work.note(NodeDecided(node.name, NodeEvent.ROLL_BACK if state.armed else undo, reason))
+    elif state.phase is NodePhase.DONE and _has_slot(work, node.name):
+        work.note(NodeDecided(node.name, NodeEvent.ROLL_BACK, reason))
 
 
 def _touched(state: NodeState) -> bool:
@@ -217,59 +253,43 @@ def _abort_node(work: _Round, node: NodePlan) -> None:
 
 
 def _hold_on_failures(work: _Round) -> None:
-    failed = failed_nodes(work.state)
+    found = failures(work.state)
     held = sorted(n.name for n in work.state.nodes.values() if n.phase is NodePhase.HELD)
     moving = _moving(work)
-    if len(failed) > work.plan.policy.failure_budget:
-        names = ", ".join(sorted(failed))
-        reason = f"{len(failed)} node(s) failed ({names}), the budget is {work.plan.policy.failure_budget}"
-        work.note(RolloutDecided(RolloutEvent.HOLD, reason))
+    if len(found) > work.plan.policy.failure_budget:
+        budget = f"the budget is {work.plan.policy.failure_budget}"
+        _hold(work, f"{len(found)} node(s) failed or could not be told ({failures_in_words(found)}), {budget}")
     elif work.state.pause is not None and not moving:
         pause = work.state.pause
-        work.note(
-            RolloutDecided(RolloutEvent.HOLD, f"paused by {pause.by}" + (f": {pause.reason}" if pause.reason else ""))
-        )
+        _hold(work, f"paused by {pause.by}" + (f": {pause.reason}" if pause.reason else ""))
     elif held and not moving:
         first = work.state.node(held[0])
-        work.note(RolloutDecided(RolloutEvent.HOLD, f"node {first.name} is held: {first.reason}"))
+        _hold(work, f"node {first.name} is held: {first.reason}")
 
 
 def _moving(work: _Round) -> bool:
     return bool(work.actions or work.around.busy or work.around.gating)
 
 
-def current_wave(plan: Plan, state: RolloutState) -> Wave | None:
-    """The first wave whose gate has not let the rollout proceed; None behind the last."""
-    for wave in plan.waves:
-        gate = state.gates.get(wave.number)
-        if gate is None or gate.decision != "proceed":
-            return wave
-    return None
-
-
-def _ended(state: NodeState) -> bool:
-    return state.phase in SETTLED_PHASES or state.phase is NodePhase.QUARANTINED
-
-
 def _advance_waves(work: _Round) -> None:
     wave = current_wave(work.plan, work.state)
-    if wave is None or work.state.pause is not None:
+    if wave is None or work.state.pause is not None or work.state.taking_back:
         return
-    nodes = [work.state.node(name) for name in wave.nodes]
-    if all(_ended(n) for n in nodes):
-        _gate(work, wave, nodes)
+    if all(has_ended(work.state, name) for name in wave.nodes):
+        _gate(work, wave)
         return
     _start_nodes(work, wave)
 
 
-def _gate(work: _Round, wave: Wave, nodes: Iterable[NodeState]) -> None:
+def _gate(work: _Round, wave: Wave) -> None:
     gate = work.state.gates.get(wave.number)
     if work.around.gating:
         return
+    finished = [n for n in map(work.state.node, wave.nodes) if n.phase is NodePhase.DONE]
     if gate is not None:
-        work.note(RolloutDecided(RolloutEvent.HOLD, f"the gate of {wave.name} holds: {gate.reason}"))
+        _obey_gate(work, wave, gate, finished)
         return
-    ends = [n.ended for n in nodes if n.phase is NodePhase.DONE and n.ended]
+    ends = [n.ended for n in finished if n.ended]
     due = max(ends) + timedelta(seconds=work.plan.policy.soak_loaded_s) if ends else work.around.now
     if due > work.around.now:
         work.wake_at, work.waiting = due, f"{wave.name} is watched under load until {due:%H:%M:%S} UTC"
@@ -277,69 +297,47 @@ def _gate(work: _Round, wave: Wave, nodes: Iterable[NodeState]) -> None:
     work.actions.append(Gate(wave.number))
 
 
+def _obey_gate(work: _Round, wave: Wave, gate: GateDecided, finished: list[NodeState]) -> None:
+    """The gate did not proceed: hold, and lead back whom it wants back."""
+    reason = f"the gate of {wave.name} {'rolls back' if gate.decision == _BACK else 'holds'}: {gate.reason}"
+    if gate.decision == _BACK:
+        _decide_taking_back(work, wave, gate.nodes or [n.name for n in finished], reason)
+    else:
+        _hold(work, reason)
+
+
 def _start_nodes(work: _Round, wave: Wave) -> None:
-    limit = work.plan.policy.most_unavailable(work.plan.cluster.fleet)
-    ours = {n.name for n in work.state.nodes.values() if n.phase in FENCED_PHASES}
-    out = {n.name for n in work.state.nodes.values() if _out(n)}
+    for name in wave.nodes:
+        if work.state.node(name).phase is NodePhase.PENDING and _has_slot(work, name):
+            work.note(NodeDecided(name, NodeEvent.START))
+            work.actions.append(Begin(name, Track.FORWARD, StepKind.RECHECK, 1))
+
+
+def _has_slot(work: _Round, name: str) -> bool:
+    """Whether a node that is in service may be taken out of it now; says why when it is not for our own nodes."""
     if work.around.foreign_out is None:
         work.waiting, work.wake_at = _BLIND, work.around.now + _LOOK_AGAIN
-        return
+        return False
+    out = {n.name for n in work.state.nodes.values() if is_out(n)}
+    ours = {n.name for n in work.state.nodes.values() if n.phase in FENCED_PHASES}
     foreign = set(work.around.foreign_out - ours)
-    for name in wave.nodes:
-        if work.state.node(name).phase is not NodePhase.PENDING:
-            continue
-        if len(out | foreign | {name}) > limit:
-            if foreign and not out:
-                work.waiting = f"node(s) {', '.join(sorted(foreign))} are out of service, which uses up max_unavailable"
-                work.wake_at = work.around.now + _LOOK_AGAIN
-            continue
-        out.add(name)
-        work.note(NodeDecided(name, NodeEvent.START))
-        work.actions.append(Begin(name, Track.FORWARD, StepKind.RECHECK, 1))
-
-
-def _out(node: NodeState) -> bool:
-    return node.phase in FENCED_PHASES and node.phase is not NodePhase.QUARANTINED
+    if len(out | foreign | {name}) <= work.plan.policy.most_unavailable(work.plan.cluster.fleet):
+        return True
+    if foreign and not out:
+        work.waiting = f"node(s) {', '.join(sorted(foreign))} are out of service, which uses up max_unavailable"
+        work.wake_at = work.around.now + _LOOK_AGAIN
+    return False
 
 
 def _end_rollout(work: _Round) -> None:
     if work.actions or work.around.busy or work.around.gating:
         return
-    ended = all(_ended(work.state.node(n.name)) for n in work.plan.nodes)
+    ended = all(has_ended(work.state, n.name) for n in work.plan.nodes)
     if work.state.phase is RolloutPhase.ABORTING and ended:
         work.note(RolloutDecided(RolloutEvent.COMPLETE, "aborted"))
     elif work.state.phase is RolloutPhase.RUNNING and ended and current_wave(work.plan, work.state) is None:
         work.note(RolloutDecided(RolloutEvent.COMPLETE))
 
 
-# --- invariants --------------------------------------------------------------------------------------------------
-
-
 def _starting(work: _Round) -> frozenset[str]:
     return frozenset(a.node for a in work.actions if isinstance(a, Begin) and a.step is StepKind.RECHECK)
-
-
-def check_invariants(plan: Plan, state: RolloutState, starting: frozenset[str] = frozenset()) -> None:
-    """What must hold at every moment. Raises `InvariantBroken`."""
-    if state.digest and state.digest != plan.digest:
-        raise InvariantBroken(f"the journal is about plan {state.digest[:12]}, not {plan.digest[:12]}")
-    out = [n.name for n in state.nodes.values() if _out(n)]
-    limit = plan.policy.most_unavailable(plan.cluster.fleet)
-    if len(out) > limit:
-        raise InvariantBroken(f"{len(out)} nodes are out ({', '.join(sorted(out))}), the limit is {limit}")
-    wave = current_wave(plan, state)
-    for name, node in state.nodes.items():
-        if wave is not None and plan.wave_of(name).number > wave.number and node.started is not None:
-            raise InvariantBroken(f"node {name} of a later wave was started before the gate of {wave.name}")
-        _check_prefix(plan.node(name), node)
-    unknown = starting - {n.name for n in plan.nodes}
-    if unknown:
-        raise InvariantBroken(f"nodes {', '.join(sorted(unknown))} are not in the plan")
-
-
-def _check_prefix(plan: NodePlan, state: NodeState) -> None:
-    for track in Track:
-        way = [step.kind for step in plan.track(track)]
-        done = [step for t, step in state.done if t is track]
-        if done != way[: len(done)]:
-            raise InvariantBroken(f"node {plan.name} finished {[s.value for s in done]} out of order")

@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from rollout.checks.catalog import CHECKS, judge_node, required_checks
-from rollout.checks.gate import NodeHealth, judge_gate
 from rollout.checks.refusal import parse_refusal
 from rollout.domain.inventory import Observation
 from rollout.domain.node import DatapathMode
-from rollout.domain.verdict import GateDecision, Status, Verdict, merge
+from rollout.domain.verdict import Status, Verdict, merge
 from tests.builders import NOW, agent_document, links_document, seen
 
 NETKIT = DatapathMode.NETKIT
@@ -89,19 +88,6 @@ def test_the_health_link_must_be_of_the_kind_too() -> None:
 def test_the_worst_wins_and_a_skipped_required_check_is_inconclusive(statuses: list[Status], expected: Status) -> None:
     verdicts = [Verdict(f"c{i}", "n1", status, "") for i, status in enumerate(statuses)]
     assert merge(verdicts, ["c0", "c1"]) is expected
-
-
-@pytest.mark.parametrize(
-    ("health", "decision"),
-    [
-        ({}, GateDecision.PROCEED),
-        ({"a": NodeHealth(True, True, True)}, GateDecision.PROCEED),
-        ({"a": NodeHealth(True, True, True), "b": NodeHealth(True, False, True)}, GateDecision.HOLD),
-        ({"a": NodeHealth(None, True, True)}, GateDecision.HOLD),
-    ],
-)
-def test_the_gate_proceeds_only_on_what_it_was_told(health: dict[str, NodeHealth], decision: GateDecision) -> None:
-    assert judge_gate(health)[0] is decision
 
 
 RECORDED = Path(__file__).parents[1] / "recorded"

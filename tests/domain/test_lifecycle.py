@@ -26,8 +26,10 @@ def test_every_phase_has_a_row_and_says_what_a_dead_process_means() -> None:
     assert set(ROLLOUT_TABLE) == set(RolloutPhase)
 
 
-def test_settled_phases_are_those_nothing_leads_out_of() -> None:
-    assert {phase for phase, row in NODE_TABLE.items() if not row} == SETTLED_PHASES
+def test_out_of_a_settled_phase_leads_nothing_but_the_way_back_of_a_whole_wave() -> None:
+    ends = {phase for phase, row in NODE_TABLE.items() if not row}
+    assert ends | {NodePhase.DONE} == SETTLED_PHASES
+    assert NODE_TABLE[NodePhase.DONE] == {NodeEvent.ROLL_BACK: NodePhase.ROLLING_BACK}
     assert not SETTLED_PHASES & FENCED_PHASES
 
 

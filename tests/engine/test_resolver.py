@@ -33,12 +33,11 @@ from rollout.engine.resolver import (
     Action,
     Begin,
     Gate,
-    InvariantBroken,
     Settle,
     Surroundings,
-    check_invariants,
     decide,
 )
+from rollout.engine.rules import InvariantBroken, check_invariants
 from tests.builders import at, plan_of
 
 NAMES = ("n1", "n2", "n3", "n4", "n5")

@@ -21,6 +21,7 @@ from rollout.domain.journal import (
     RunEnded,
     RunStarted,
     Waiting,
+    WaveTakenBack,
 )
 from rollout.domain.step import Track
 
@@ -124,6 +125,8 @@ def _of_rollout(body: Body) -> str:
         return f"process ended: {body.reason}"
     if isinstance(body, GateDecided):
         return f"gate of wave {body.wave}: {body.decision}" + _because(body.reason)
+    if isinstance(body, WaveTakenBack):
+        return f"wave {body.wave} is taken back ({', '.join(body.nodes)})" + _because(body.reason)
     if isinstance(body, Control):
         return f"{body.verb.value} asked by {body.by}" + _because(body.reason)
     assert isinstance(body, RolloutDecided)
