@@ -10,6 +10,7 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -45,6 +46,22 @@ class SshConfig:
     extra_args: tuple[str, ...] = ()
 
 
+class ObserverKind(Enum):
+    """The way on which observers reach nodes."""
+
+    SSH = "ssh"
+    TOOLBOX = "toolbox"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolboxConfig:
+    """Pods that observe nodes without SSH."""
+
+    namespace: str | None = None
+    image: str | None = None
+    pull_secret: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class HooksConfig:
     """The operator's playbooks around each node."""
@@ -75,6 +92,8 @@ class Config:
     observe_timeout: Seconds = _300_S
     ssh: SshConfig = field(default_factory=SshConfig)
     hosts: Mapping[str, Address] = field(default_factory=dict)
+    observer: ObserverKind = ObserverKind.SSH
+    toolbox: ToolboxConfig = field(default_factory=ToolboxConfig)
     hooks: HooksConfig = field(default_factory=HooksConfig)
     api: ApiConfig = field(default_factory=ApiConfig)
     gates_token_file: Path | None = None
@@ -98,6 +117,12 @@ KEYS: Mapping[str, str] = {
     "ssh.connect_timeout": "longest time for a connection to come up",
     "ssh.extra_args": 'more arguments for ssh, e.g. ["-o", "ProxyJump=bastion"]',
     "hosts": "node name to address[:port], or to {address, port}, where the InternalIP is not what to connect to",
+    "observer": "ssh or toolbox: how nodes are observed; what changes a node goes over SSH always",
+    "toolbox.namespace": (
+        "where toolbox pods are made; it must admit privileged pods. Without it `agent_namespace`, else kube-system"
+    ),
+    "toolbox.image": "image of a toolbox pod, built from toolbox/Dockerfile; there is no default",
+    "toolbox.pull_secret": "the Secret in toolbox.namespace with which the image is pulled; none: a public image",
     "hooks.before_node": "your playbook to run before each node; its digest is part of the plan",
     "hooks.after_node": "your playbook to run after each node",
     "api.qps": "most requests per second to the Kubernetes API, in the long run",
@@ -188,6 +213,12 @@ def place_of(text: str) -> Place:
 
 
 def _require_sane(config: Config) -> None:
+    if config.observer is ObserverKind.TOOLBOX and not config.toolbox.image:
+        raise UsageError(
+            "config-wrong",
+            "cannot use the configuration: observer: toolbox needs toolbox.image, which has no default",
+            hint="build toolbox/Dockerfile, push it where the nodes can pull it, and name it in toolbox.image",
+        )
     for key, value, least in (
         ("lease_seconds", config.lease_seconds, 6),
         ("observe_timeout", config.observe_timeout, 1),

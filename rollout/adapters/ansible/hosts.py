@@ -34,10 +34,13 @@ _SECTIONS = ("tasks", "pre_tasks", "post_tasks", "roles")
 
 
 class AnsibleHosts:
-    """Runs playbooks in executor processes, one per run. May be used from several threads."""
+    """Runs playbooks in executor processes, one per run. May be used from several threads.
 
-    def __init__(self, settings: HostsSettings) -> None:
-        settings.check()
+    `ssh_later`: keys are asked for only when a playbook runs, for those who observe nodes in another way.
+    """
+
+    def __init__(self, settings: HostsSettings, *, ssh_later: bool = False) -> None:
+        settings.check(ssh=not ssh_later)
         self._settings = settings
 
     def act(
@@ -86,6 +89,7 @@ class AnsibleHosts:
             raise UsageError(
                 "playbook-unknown", f"cannot run the playbook {name}: it is not in {self._settings.playbooks}"
             )
+        self._settings.check()
         with rundir.opened(self._settings, playbook.stem) as folder, rundir.control_dir(folder) as control:
             rundir.write(self._settings, folder, control, hosts, {"limit_s": wall_s, **variables})
             spec = {

@@ -46,10 +46,12 @@ class HostsSettings:
     keep_runs: int = 200
     keep_days: int = 14
 
-    def check(self) -> None:
-        """Raise `UsageError` for the first setting that cannot be used."""
+    def check(self, *, ssh: bool = True) -> None:
+        """Raise `UsageError` for the first setting that cannot be used; without `ssh`, keys may be missing."""
         self._check_values()
         self._check_files()
+        if ssh:
+            self._check_keys()
 
     def _check_values(self) -> None:
         if not _USER.fullmatch(self.user):
@@ -70,6 +72,13 @@ class HostsSettings:
         for path in (one for one in paths if one is not None):
             if not _PLAIN_PATH.fullmatch(str(path)):
                 raise _unusable("path", f"{str(path)!r} has characters that Ansible's configuration cannot hold")
+        for hook in (self.before_node, self.after_node):
+            if hook is not None and not os.access(hook, os.R_OK):
+                raise _unusable("hook-missing", f"the hook {hook} is not readable")
+        if not self.playbooks.is_dir():
+            raise _unusable("playbooks-missing", f"there is no folder {self.playbooks}")
+
+    def _check_keys(self) -> None:
         if not os.access(self.known_hosts, os.R_OK):
             raise UsageError(
                 "known-hosts-missing",
@@ -78,11 +87,6 @@ class HostsSettings:
             )
         if self.private_key is not None:
             self._check_key(self.private_key)
-        for hook in (self.before_node, self.after_node):
-            if hook is not None and not os.access(hook, os.R_OK):
-                raise _unusable("hook-missing", f"the hook {hook} is not readable")
-        if not self.playbooks.is_dir():
-            raise _unusable("playbooks-missing", f"there is no folder {self.playbooks}")
 
     def _check_key(self, key: Path) -> None:
         if not os.access(key, os.R_OK):
