@@ -11,7 +11,7 @@ import trustme
 import yaml
 
 # Loopback for programs on this machine, the bridge address for the guests.
-SERVER_NAMES = ("127.0.0.1", "192.168.77.1", "localhost")
+SERVER_NAMES = ("127.0.0.1", "192.168.77.1", "10.96.0.1", "localhost", "kubernetes.default.svc")
 
 
 @dataclass(frozen=True)

@@ -128,9 +128,11 @@ class Store:
         if spec.get("clusterIP"):
             spec.setdefault("clusterIPs", [spec["clusterIP"]])
             return
-        self._service_addresses += 1
-        number = self._service_addresses + 9
-        spec["clusterIP"] = f"10.96.{number >> 8}.{number & 255}"
+        taken = {each["spec"].get("clusterIP") for each in self.all("services")}
+        while not spec.get("clusterIP") or spec["clusterIP"] in taken:
+            self._service_addresses += 1
+            number = self._service_addresses + 9
+            spec["clusterIP"] = f"10.96.{number >> 8}.{number & 255}"
         spec["clusterIPs"] = [spec["clusterIP"]]
 
     def _stamp(self, resource: ResourceType, metadata: Obj, keep: bool) -> None:

@@ -19,6 +19,7 @@ import agentconfig
 import agentserver
 import agentshapes
 import labpaths
+import linkfaults
 import linkprogram
 import namespaces
 import podlinks
@@ -26,6 +27,7 @@ from agentcluster import ClusterSync
 from agentconfig import AgentConfig, BadConfig
 from agentserver import Answer
 from agentshapes import AgentFacts
+from datapath import Datapath, DatapathSettings
 from endpointstore import AddressPool, Endpoint, EndpointStore
 from kubeapi import Api, ApiError, ApiUnreachable, Json, server_from
 from logline import Log, timestamp
@@ -97,6 +99,7 @@ class Agent:
         mode, warning = agentconfig.operational_mode(self._config, podlinks.probe_netkit)
         if warning:
             LOG.warning(warning, module="agent.datapath.connector")
+        mode = self._play_wrong_mode(mode)
         LOG.info("Datapath connector ready", module="agent.datapath.connector", datapathMode=mode)
         seconds = random.uniform(*_START_SECONDS) * self._settings.time_scale
         LOG.info("Starting hive")
@@ -105,6 +108,10 @@ class Agent:
         facts = self._take_over(mode)
         self._serve(facts)
         LOG.info("Daemon initialization completed", bootstrapTime=f"{seconds:.3f}s")
+
+    def _play_wrong_mode(self, mode: str) -> str:
+        faults = linkfaults.active(labpaths.faults(), self._config.configured_mode)
+        return "veth" if linkfaults.WRONG_MODE in faults else mode
 
     def _pause(self, seconds: float) -> None:
         if self._stop.wait(seconds):
@@ -135,11 +142,14 @@ class Agent:
         facts = self._facts(mode, host_id, health_id)
         self._reserved = {host_id, health_id}
         self._cluster = ClusterSync(self._api, facts, LOG, self._ending)
+        settings = DatapathSettings(mode, self._config.configured_mode, facts.device)
+        self._datapath = Datapath(self._api, self._store, settings, LOG, self._ending)
         for each in live:
             self._pool.reserve(each.address)
         self._make_health(mode)
         self._replay_deletions()
         self._announce()
+        self._datapath.start()
         return facts
 
     def _facts(self, mode: str, host_id: int, health_id: int) -> AgentFacts:
@@ -174,7 +184,8 @@ class Agent:
         return live
 
     def _forget(self, endpoint: Endpoint) -> None:
-        linkprogram.detach(labpaths.pinned_links(endpoint.id))
+        for folder in (labpaths.pinned_faults(endpoint.id), labpaths.pinned_links(endpoint.id)):
+            linkprogram.detach(folder)
         self._store.remove(endpoint)
         self._pool.release(endpoint.address)
 
@@ -189,7 +200,8 @@ class Agent:
         podlinks.configure_pod(namespace, self._pool.health, self._pool.router, link.mac if mac else "", "cilium")
         podlinks.expose_pod(_HEALTH_LINK, self._pool.health, mac)
         folder = labpaths.pinned_links(0)
-        linkprogram.attach(link.index, mode, folder / "cil_from_health")
+        linkprogram.detach(folder)
+        linkprogram.attach_all(link.index, linkprogram.pod_programs(mode), folder)
 
     def _replay_deletions(self) -> None:
         """What the plugin queued while there was no agent."""
@@ -219,8 +231,9 @@ class Agent:
             {
                 ("GET", "/v1/healthz"): lambda *_: (200, agentshapes.status_document(facts, self._store.all())),
                 ("GET", "/v1/config"): lambda *_: (200, agentshapes.config_document(facts)),
+                ("GET", "/v1/metrics"): lambda *_: (200, self._datapath.metrics()),
                 ("GET", "/v1/endpoint"): lambda wanted, _: self._list(facts, wanted),
-                ("PUT", "/v1/endpoint"): lambda wanted, body: self._put(facts, wanted, body),
+                ("PUT", "/v1/endpoint"): self._put,
                 ("DELETE", "/v1/endpoint"): lambda wanted, _: self._delete(wanted),
                 ("POST", "/v1/ipam"): lambda *_: (201, {"ipv4": self._pool.allocate(), "router": self._pool.router}),
                 ("DELETE", "/v1/ipam"): lambda wanted, _: self._release(wanted),
@@ -242,7 +255,7 @@ class Agent:
         found = [each for each in documents if wanted in (str(each["id"]), f"cilium-local:{each['id']}")]
         return (200, found[0]) if found else (404, None)
 
-    def _put(self, facts: AgentFacts, wanted: str, body: Json) -> Answer:
+    def _put(self, wanted: str, body: Json) -> Answer:
         """A new attachment: program on its link, state on disk, object in the cluster."""
         attachment = wanted.removeprefix("cni-attachment-id:")
         with self._changes:
@@ -251,9 +264,8 @@ class Agent:
                 return 409, {"id": known.id}
             endpoint = Endpoint(id=self._store.free_id(self._reserved), attachment=attachment, **body)
             self._pool.reserve(endpoint.address)
-            pin = labpaths.pinned_links(endpoint.id) / linkprogram.PIN_NAME
-            linkprogram.attach(endpoint.index, facts.mode, pin)
             self._store.put(endpoint)
+            self._datapath.add(endpoint)
         self._cluster.put(endpoint)
         pod = f"{endpoint.namespace}/{endpoint.pod}"
         LOG.info("Successful endpoint creation", endpointID=endpoint.id, k8sPodName=pod)
@@ -269,6 +281,7 @@ class Agent:
             if endpoint is None:
                 return False
             self._forget(endpoint)
+        self._datapath.removed(endpoint)
         self._cluster.remove(endpoint)
         LOG.info("Delete endpoint", endpointID=endpoint.id, containerID=attachment[:10])
         return True

@@ -54,5 +54,20 @@ def pinned_links(endpoint_id: int) -> Path:
     return bpf() / "cilium" / "endpoints" / str(endpoint_id) / "links"
 
 
+def pinned_faults(endpoint_id: int) -> Path:
+    """Where programs are pinned that play a fault on an endpoint's link."""
+    return bpf() / "cilium" / "endpoints" / str(endpoint_id) / "faults"
+
+
+def pinned_device(name: str) -> Path:
+    """Where the agent pins the programs of a link that is no pod's."""
+    return bpf() / "cilium" / "devices" / name / "links"
+
+
+def faults() -> Path:
+    """One file per fault that is asked of this node."""
+    return etc() / "faults"
+
+
 def cni_config() -> Path:
     return at("/etc/cni/net.d/05-cilium.conflist")

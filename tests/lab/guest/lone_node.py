@@ -16,7 +16,10 @@ import plain_api
 from plain_api import Json, PlainApi
 
 GUEST = Path(namespaces.__file__).parent
-SERVED = ("/apis/cilium.io/v2/", "/apis/coordination.k8s.io/v1/")
+SERVED = tuple(
+    f"/apis/{group}/"
+    for group in ("cilium.io/v2", "coordination.k8s.io/v1", "discovery.k8s.io/v1", "networking.k8s.io/v1")
+)
 CONFIG = {
     "datapath-mode": "veth",
     "enable-bpf-masquerade": "true",
