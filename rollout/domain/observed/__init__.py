@@ -1,0 +1,102 @@
+"""What the probes' documents say, as values. Parsing only: judging is in `checks` and `planning`.
+
+A document that cannot be understood is None, never an error and never zeros; odd values inside one are empty.
+"""
+
+from __future__ import annotations
+
+from rollout.domain.observed.agent import FIELD_OF_FLAG, HOST_LINKS, AgentDrop, AgentState, parse_agent
+from rollout.domain.observed.events import (
+    Drops,
+    Frame,
+    Hops,
+    KernelDrop,
+    Path,
+    PathLink,
+    SelfTest,
+    Tcp,
+    TcpEndpoint,
+    parse_drops,
+    parse_path,
+    parse_tcp,
+)
+from rollout.domain.observed.links import (
+    Capability,
+    Counters,
+    EndpointLink,
+    LinkCounters,
+    LinkTable,
+    parse_capability,
+    parse_counters,
+    parse_links,
+)
+from rollout.domain.observed.names import (
+    ALL_PROBES,
+    BPF_PROBES,
+    BPF_UNAVAILABLE,
+    PROBE_AGENT,
+    PROBE_CAPABILITY,
+    PROBE_COUNTERS,
+    PROBE_DROPS,
+    PROBE_LINKS,
+    PROBE_PATH,
+    PROBE_POLICY,
+    PROBE_PROGRAMS,
+    PROBE_REACH,
+    PROBE_TCP,
+)
+from rollout.domain.observed.programs import Attached, Device, Programs, parse_programs
+from rollout.domain.observed.reach import Burst, Cell, Pair, Pairs, Reach, Skipped, parse_pairs, parse_reach
+
+__all__ = [
+    "ALL_PROBES",
+    "BPF_PROBES",
+    "BPF_UNAVAILABLE",
+    "FIELD_OF_FLAG",
+    "HOST_LINKS",
+    "PROBE_AGENT",
+    "PROBE_CAPABILITY",
+    "PROBE_COUNTERS",
+    "PROBE_DROPS",
+    "PROBE_LINKS",
+    "PROBE_PATH",
+    "PROBE_POLICY",
+    "PROBE_PROGRAMS",
+    "PROBE_REACH",
+    "PROBE_TCP",
+    "AgentDrop",
+    "AgentState",
+    "Attached",
+    "Burst",
+    "Capability",
+    "Cell",
+    "Counters",
+    "Device",
+    "Drops",
+    "EndpointLink",
+    "Frame",
+    "Hops",
+    "KernelDrop",
+    "LinkCounters",
+    "LinkTable",
+    "Pair",
+    "Pairs",
+    "Path",
+    "PathLink",
+    "Programs",
+    "Reach",
+    "SelfTest",
+    "Skipped",
+    "Tcp",
+    "TcpEndpoint",
+    "parse_agent",
+    "parse_capability",
+    "parse_counters",
+    "parse_drops",
+    "parse_links",
+    "parse_pairs",
+    "parse_path",
+    "parse_programs",
+    "parse_reach",
+    "parse_tcp",
+]
