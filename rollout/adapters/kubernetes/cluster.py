@@ -19,6 +19,7 @@ from rollout.adapters.kubernetes.lease import LeaseStore
 from rollout.adapters.kubernetes.lists import list_all
 from rollout.adapters.kubernetes.probes import KubernetesProbes
 from rollout.adapters.kubernetes.request import APPS, CILIUM, POLICY, Request
+from rollout.adapters.kubernetes.toolbox import KubernetesToolbox
 from rollout.adapters.kubernetes.watch import Feed, Source, WatchTimes
 from rollout.domain.errors import NotFound, RolloutError
 from rollout.domain.inventory import AgentInstall, ClusterIdentity, ClusterSnapshot, NodeConfig
@@ -64,6 +65,10 @@ class KubernetesCluster:
     def probes(self) -> KubernetesProbes:
         """The probe pods' port on the same connection: one throttle, one count, closed together."""
         return KubernetesProbes(self._connection, self._now)
+
+    def toolbox(self, namespace: str) -> KubernetesToolbox:
+        """Toolbox pods in `namespace`, on the same connection."""
+        return KubernetesToolbox(self._connection, namespace, times=self._times)
 
     # -- what there is -----------------------------------------------------------------------------------------------
 
