@@ -40,7 +40,7 @@ WARM_UP = (
 NODES = 2
 _READY_S = 240.0
 _SERVICE = "web"
-_WORKLOAD = "web.yaml"
+_WORKLOADS = ("dns.yaml", "web.yaml")
 
 
 def report(message: str) -> None:
@@ -102,7 +102,7 @@ class Supervisor:
             tls=ServerTls(files.certificate, files.key, files.ca), tokens=identities, log_provider=self._log
         )
         for manifest in sorted(MANIFESTS.glob("*.yaml")):
-            if manifest.name != _WORKLOAD:
+            if manifest.name not in _WORKLOADS:
                 self.server.store.seed(load_documents(manifest.read_text()))
         outside = listening_socket(("127.0.0.1", 0))
         self.api = f"https://127.0.0.1:{outside.getsockname()[1]}"
@@ -150,7 +150,8 @@ class Supervisor:
     async def _deploy_workload(self) -> None:
         """Only when every node is Ready, so that its replicas are spread from the start."""
         await self._wait_ready()
-        self.server.store.seed(load_documents((MANIFESTS / _WORKLOAD).read_text()))
+        for name in _WORKLOADS:
+            self.server.store.seed(load_documents((MANIFESTS / name).read_text()))
         await self._wait_ready()
 
     async def _wait_ready(self) -> None:

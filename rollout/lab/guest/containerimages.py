@@ -19,6 +19,7 @@ _PROGRAMS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("cilium-dbg", "build-config"), "buildconfig"),
     (("cilium-agent",), "agent"),
     (("lab-http",), "webserver"),
+    (("lab-dns",), "dnsserver"),
     (("lab-sleep",), "containerimages"),
 )
 _HOST_COMMAND = "hostcommand"
