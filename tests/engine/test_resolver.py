@@ -2,109 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollout.domain.journal import (
-    Body,
     Control,
-    Entry,
-    GateDecided,
-    Intent,
     NodeDecided,
-    Outcome,
-    PlanSaved,
     Result,
     RolloutDecided,
-    RolloutState,
     Verb,
     failed_nodes,
     fold,
 )
 from rollout.domain.lifecycle import NodeEvent, NodePhase, RolloutEvent, RolloutPhase
-from rollout.domain.node import DatapathMode
-from rollout.domain.plan import Plan
-from rollout.domain.policy import OnFailure, Policy
+from rollout.domain.policy import OnFailure
 from rollout.domain.step import StepKind, Track
 from rollout.engine.resolver import (
-    Action,
     Begin,
-    Gate,
-    Settle,
     Surroundings,
     decide,
 )
-from rollout.engine.rules import InvariantBroken, check_invariants
+from rollout.engine.rules import InvariantBroken, check_invariants, comes_to_rest
 from tests.builders import at, plan_of
-
-NAMES = ("n1", "n2", "n3", "n4", "n5")
-
-
-def small_policy(**more: object) -> Policy:
-    return Policy(target=DatapathMode.NETKIT, soak_fenced_s=0, soak_loaded_s=0, **more)  # type: ignore[arg-type]
-
-
-class Drive:
-    """A journal kept in a list, and workers whose results the test chooses."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.entries: list[Entry] = []
-        self.state = RolloutState()
-        self.busy: dict[str, Begin | Settle] = {}
-        self.gating: Gate | None = None
-        self.seconds = 0
-        self.record(PlanSaved(plan.digest, plan.cluster.uid), RolloutDecided(RolloutEvent.APPROVE))
-        self.record(RolloutDecided(RolloutEvent.START))
-
-    def record(self, *bodies: Body) -> None:
-        fresh = [Entry(len(self.entries) + n, at(self.seconds), body) for n, body in enumerate(bodies, 1)]
-        self.entries += fresh
-        self.state = fold(fresh, self.state)
-
-    def step(self) -> bool:
-        """One decision round; True when something is going on after it."""
-        self.seconds += 1
-        around = Surroundings(at(self.seconds), frozenset(self.busy), self.gating is not None)
-        decision = decide(self.plan, self.state, around)
-        self.record(*decision.bodies)
-        self._take_up(decision.actions)
-        return not decision.finished
-
-    def _take_up(self, actions: Iterable[Action]) -> None:
-        for action in actions:
-            if isinstance(action, Gate):
-                self.gating = action
-            else:
-                assert action.node not in self.busy
-                self.busy[action.node] = action
-                self.record(Intent(action.node, action.track, action.step, action.attempt, {}, at(10**6), 1))
-
-    def end(self, name: str, result: Result = Result.DONE) -> None:
-        action = self.busy.pop(name)
-        self.record(Outcome(name, action.track, action.step, action.attempt, result, "code", "reason"))
-
-    def gate(self, decision: str = "proceed") -> None:
-        assert self.gating is not None
-        self.record(GateDecided(self.gating.wave, decision, "said so"))
-        self.gating = None
-
-    def crash(self) -> None:
-        """The process dies: nothing but the journal is left."""
-        self.busy, self.gating = {}, None
-
-    def run(self, result: Result = Result.DONE) -> None:
-        for _ in range(2000):
-            if not self.step():
-                return
-            for name in list(self.busy):
-                self.end(name, result)
-            if self.gating:
-                self.gate()
-        raise AssertionError("the rollout never came to rest")
+from tests.engine.drive import NAMES, Drive, small_policy
 
 
 def rollout_phase(drive: Drive) -> RolloutPhase:
@@ -331,48 +254,57 @@ def test_too_many_nodes_out_is_noticed() -> None:
         check_invariants(drive.plan, drive.state)
 
 
-EVENTS = st.sampled_from(
-    ["done", "done", "done", "done", "failed", "held", "lost", "interrupted", "crash", "pause", "abort", "gate-hold"]
-)
+ENDS = {
+    "done": (Result.DONE, ""),
+    "failed": (Result.FAILED, "drain-timeout"),
+    "check-failed": (Result.FAILED, "check-links"),
+    "gate-failed": (Result.FAILED, "gate-errors"),
+    "unreachable": (Result.FAILED, "not-observed"),
+    "held": (Result.HELD, "uncordoned-by-other"),
+    "undecided": (Result.HELD, "check-links-inconclusive"),
+    "lost": (Result.LOST, "node-lost"),
+    "interrupted": (Result.INTERRUPTED, "cancelled"),
+}
+GATES = {"done": "proceed", "gate-hold": "hold", "gate-back": "roll-back"}
+OTHERS = ("crash", "pause", "abort", "resume", "foreign", "blind", "seen", "gate-hold", "gate-back")
+EVENTS = st.sampled_from(["done"] * 12 + [*ENDS, *OTHERS])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(
-    st.lists(EVENTS, max_size=60),
+    st.lists(EVENTS, max_size=90),
     st.randoms(use_true_random=False),
-    st.sampled_from(["1", "2", "40%"]),
+    st.sampled_from(["1", "2", "60%"]),
     st.sampled_from(list(OnFailure)),
+    st.sampled_from([None, *OnFailure]),
     st.integers(0, 3),
 )
 def test_any_story_keeps_the_invariants_and_comes_to_rest(
-    story: list[str], chance: object, unavailable: str, on_failure: OnFailure, allowed: int
+    story: list[str],
+    chance: object,
+    unavailable: str,
+    on_failure: OnFailure,
+    on_links: OnFailure | None,
+    allowed: int,
 ) -> None:
-    import random
-
     assert isinstance(chance, random.Random)
-    plan = plan_of(
-        NAMES, small_policy(max_unavailable=unavailable, on_failure=on_failure, failure_budget=allowed, canary=2)
+    policy = small_policy(
+        max_unavailable=unavailable,
+        on_failure=on_failure,
+        on_check_failure={"links": on_links} if on_links else {},
+        failure_budget=allowed,
+        canary=3,
     )
-    drive = Drive(plan)
+    drive = Drive(plan_of(NAMES, policy))
     for event in story:
         drive.step()
-        if event == "crash":
-            drive.crash()
-        elif event == "pause":
-            drive.record(Control(Verb.PAUSE, "ann"))
-        elif event == "abort":
-            drive.record(Control(Verb.ABORT, "ann"))
-        elif drive.gating and event in ("done", "gate-hold"):
-            drive.gate("proceed" if event == "done" else "hold")
-        elif drive.busy and event in {r.value for r in Result}:
-            drive.end(chance.choice(sorted(drive.busy)), Result(event))
+        happen(drive, event, chance)
+    drive.foreign = frozenset()
     for _ in range(20):
         drive.run()
-        state = drive.state
-        if state.phase is not RolloutPhase.HELD:
+        if drive.state.phase is not RolloutPhase.HELD:
             break
-        held = [NodeDecided(n.name, NodeEvent.CONTINUE) for n in state.nodes.values() if n.phase is NodePhase.HELD]
-        drive.record(Control(Verb.RESUME, "ann"), RolloutDecided(RolloutEvent.RESUME), *held)
+        resume(drive)
     assert drive.state.phase in (RolloutPhase.COMPLETED, RolloutPhase.ABORTED)
     ended = {
         NodePhase.DONE,
@@ -383,6 +315,32 @@ def test_any_story_keeps_the_invariants_and_comes_to_rest(
         NodePhase.QUARANTINED,
     }
     assert set(phases(drive).values()) <= ended
+
+
+def happen(drive: Drive, event: str, chance: random.Random) -> None:
+    """One thing that the world or a person does, where it can be done."""
+    controls = {"pause": Verb.PAUSE, "abort": Verb.ABORT}
+    foreign = {"foreign": frozenset({"other-1", "n5"}), "blind": None, "seen": frozenset[str]()}
+    if event == "crash":
+        drive.crash()
+    elif event in controls:
+        drive.record(Control(controls[event], "ann"))
+    elif event == "resume":
+        resume(drive)
+    elif event in foreign:
+        drive.foreign = foreign[event]
+    elif drive.gating and event in GATES:
+        drive.gate(GATES[event])
+    elif drive.busy and event in ENDS:
+        drive.end(chance.choice(sorted(drive.busy)), *ENDS[event])
+
+
+def resume(drive: Drive) -> None:
+    """What a person's resume records: nothing while nodes are still on their way back."""
+    state = drive.state
+    if state.phase is RolloutPhase.HELD and not comes_to_rest(state):
+        held = [NodeDecided(n.name, NodeEvent.CONTINUE) for n in state.nodes.values() if n.phase is NodePhase.HELD]
+        drive.record(Control(Verb.RESUME, "ann"), RolloutDecided(RolloutEvent.RESUME), *held)
 
 
 @settings(max_examples=60, deadline=None)
