@@ -38,6 +38,8 @@ class HttpSignals:
             return self._get(gate, self._headers(where.scheme), subjects)
         except _NoToken as missing:
             return SignalAnswer(error=str(missing))
+        except NewConnectionError as error:  # which counts itself among the time-outs
+            return SignalAnswer(error=f"cannot ask {host}: {_words(error)}")
         except TimedOut:
             return SignalAnswer(error=f"{host} did not answer within {gate.timeout_s} s")
         except (HTTPError, ValueError, OSError) as error:
@@ -108,7 +110,7 @@ def _words(error: Exception) -> str:
     if isinstance(error, NameResolutionError):
         return "its name cannot be resolved"
     if isinstance(error, NewConnectionError):
-        return "it refuses connections or is down"
+        return "it refuses connections, is down or cannot be reached"
     if isinstance(error, SSLError):
         return f"its certificate or TLS is not sound ({error})"
     return str(error) or type(error).__name__
