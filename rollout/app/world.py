@@ -10,6 +10,7 @@ from rollout.ports.clock import Clock
 from rollout.ports.cluster import Cluster
 from rollout.ports.hosts import Host, Hosts
 from rollout.ports.observer import Observer
+from rollout.ports.probes import ProbePods
 from rollout.ports.reporter import Reporter
 from rollout.ports.signals import Signals
 from rollout.ports.store import JournalStore
@@ -39,6 +40,7 @@ class World:
     cluster: Cluster
     hosts: Hosts
     observer: Observer
+    probes: ProbePods
     signals: Signals
     store: JournalStore
     clock: Clock

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, TextIO, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TextIO, cast
 
 from rollout.app.world import Who, World
-from rollout.cli.config import Config, without_password
+from rollout.cli.config import Config, ObserverKind, without_password
 from rollout.cli.render.live import COLOURS, LiveRows
 from rollout.cli.render.words import entry_line
 from rollout.domain.errors import Refused
@@ -26,9 +26,16 @@ from rollout.ports.clock import Clock
 from rollout.ports.cluster import Cluster
 from rollout.ports.hosts import Hosts
 from rollout.ports.observer import Observer
+from rollout.ports.probes import ProbePods
 from rollout.ports.reporter import Reporter
 from rollout.ports.signals import Signals
 from rollout.ports.store import ChainFault, JournalStore
+
+if TYPE_CHECKING:
+    from rollout.adapters.kubernetes import KubernetesCluster
+
+TOOLBOX_NAMESPACE = "kube-system"
+"""Exists everywhere, and where Pod Security is enforced it is excepted, or holds the agent itself as privileged."""
 
 
 class Reach(Enum):
@@ -121,17 +128,18 @@ class SystemWiring:
         close: list[Callable[[], None]] = []
         try:
             store = cast(JournalStore, _Absent("state"))
-            cluster, hosts, observer = _absent_cluster()
+            cluster, hosts, observer, probes = _absent_cluster()
             if reach is not Reach.NODES:
                 store = self._store(config, reporter, create=create_state)
                 close.append(store.close)
             if reach is not Reach.JOURNAL:
-                cluster, hosts, observer = _cluster(config, self._clock)
+                cluster, hosts, observer, probes = _cluster(config, self._clock, self.who(), reporter)
                 close.append(cluster.close)
             yield World(
                 cluster=cluster,
                 hosts=hosts,
                 observer=observer,
+                probes=probes,
                 signals=_signals(config),
                 store=store,
                 clock=self._clock,
@@ -207,7 +215,7 @@ class SystemWiring:
         return open_store(config.state, self._clock.now)
 
 
-def _cluster(config: Config, clock: Clock) -> tuple[Cluster, Hosts, Observer]:
+def _cluster(config: Config, clock: Clock, who: Who, reporter: Reporter) -> tuple[Cluster, Hosts, Observer, ProbePods]:
     from rollout.adapters.ansible.hosts import AnsibleHosts
     from rollout.adapters.ansible.settings import HostsSettings
     from rollout.adapters.kubernetes import ClusterSettings, KubernetesCluster
@@ -229,7 +237,8 @@ def _cluster(config: Config, clock: Clock) -> tuple[Cluster, Hosts, Observer]:
             extra_ssh_args=ssh.extra_args,
             before_node=config.hooks.before_node,
             after_node=config.hooks.after_node,
-        )
+        ),
+        ssh_later=config.observer is ObserverKind.TOOLBOX,
     )
     cluster = KubernetesCluster.connect(
         ClusterSettings(
@@ -241,7 +250,20 @@ def _cluster(config: Config, clock: Clock) -> tuple[Cluster, Hosts, Observer]:
             request_timeout_s=float(config.api.timeout),
         )
     )
-    return cluster, hosts, PlaybookObserver(hosts, clock)
+    if config.observer is ObserverKind.TOOLBOX:
+        return cluster, hosts, _toolbox(config, cluster, clock, who, reporter), cluster.probes()
+    return cluster, hosts, PlaybookObserver(hosts, clock), cluster.probes()
+
+
+def _toolbox(config: Config, cluster: KubernetesCluster, clock: Clock, who: Who, reporter: Reporter) -> Observer:
+    from rollout.adapters.toolbox.manifest import ToolboxSettings
+    from rollout.adapters.toolbox.observer import ToolboxObserver
+
+    wanted = config.toolbox
+    toolbox = cluster.toolbox(wanted.namespace or config.agent_namespace or TOOLBOX_NAMESPACE)
+    by = f"{who.operator} on {who.host}, process {who.pid}"
+    settings = ToolboxSettings(wanted.image or "", wanted.pull_secret, by=by)
+    return ToolboxObserver(toolbox, settings, clock, reporter.note)
 
 
 def _signals(config: Config) -> Signals:
@@ -270,5 +292,10 @@ class _Absent:
         raise AssertionError(f"this command was wired without the port {self._port}, but asked it for {name}")
 
 
-def _absent_cluster() -> tuple[Cluster, Hosts, Observer]:
-    return cast(Cluster, _Absent("cluster")), cast(Hosts, _Absent("hosts")), cast(Observer, _Absent("observer"))
+def _absent_cluster() -> tuple[Cluster, Hosts, Observer, ProbePods]:
+    return (
+        cast(Cluster, _Absent("cluster")),
+        cast(Hosts, _Absent("hosts")),
+        cast(Observer, _Absent("observer")),
+        cast(ProbePods, _Absent("probes")),
+    )

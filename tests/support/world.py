@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import Event, RLock, current_thread
@@ -21,7 +21,20 @@ from rollout.ports.hosts import Host, HostResult, HostRun
 from tests.builders import AGENT_UID, NOW, agent_install, budget, node, pod
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.hosts import FakeHosts, succeeded
-from tests.fakes.observer import FakeObserver, agent_document, capability_document, links_document
+from tests.fakes.observer import (
+    FakeObserver,
+    agent_document,
+    capability_document,
+    counters_document,
+    drops_document,
+    links_document,
+    path_document,
+    policy_document,
+    programs_document,
+    reach_document,
+    tcp_document,
+)
+from tests.fakes.probes import FakeProbes
 from tests.fakes.signals import FakeSignals
 from tests.fakes.store import MemoryJournalStore, MemoryState
 
@@ -105,6 +118,7 @@ class Model:
             }
         )
         self.observer = FakeObserver(self.clock, self._document)
+        self.probes = FakeProbes(self.cluster)
         self.signals = FakeSignals()
 
     def settle(self, seconds: float = 60) -> None:
@@ -131,6 +145,7 @@ class Model:
             "cluster": self.cluster,
             "hosts": self.hosts,
             "observer": self.observer,
+            "probes": self.probes,
             "signals": self.signals,
             "store": MemoryJournalStore(self.state),
             "clock": self.clock,
@@ -186,6 +201,8 @@ class Model:
             return links_document(*self._links(name), boot_id=self.cluster.nodes[name].boot_id)
         if probe == "capability":
             return capability_document("netkit", "netkit-l2")
+        if probe != "agent":
+            return self._on_the_wire(name, probe)
         mode = self.cluster.modes.get(name)
         if mode is None:
             return {"schema": 1, "probe": "agent", "agent": "down", "reason": "no socket"}
@@ -197,6 +214,19 @@ class Model:
             "settings": {"EnableBPFTProxy": False, "EnableEndpointRoutes": False, "DatapathMode": mode},
         }
         return agent_document(mode, **told)
+
+    def _on_the_wire(self, name: str, probe: str) -> Mapping[str, Any]:
+        links, inputs = self._links(name), self.observer.told.get(name, {})
+        made: dict[str, Callable[[], Mapping[str, Any]]] = {
+            "programs": lambda: programs_document(*links),
+            "counters": lambda: counters_document(*links),
+            "reach": lambda: reach_document(inputs),
+            "policy": lambda: policy_document(inputs),
+            "path": lambda: path_document(*links),
+            "drops": drops_document,
+            "tcp": tcp_document,
+        }
+        return made[probe]()
 
     def _prepare(self, host: Host, variables: Mapping[str, Any]) -> HostRun:
         self.cluster.play()

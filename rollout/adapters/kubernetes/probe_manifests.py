@@ -19,7 +19,7 @@ from typing import Any
 
 from rollout.domain.node import ANNOTATION_ROLLOUT, LABEL_MANAGED_BY, LABEL_PROBE, MANAGER
 from rollout.domain.policy import ProbeRules
-from rollout.ports.probes import GUARDED_PORT, PROBE_PORT, ROLE_A, ROLE_B, PolicyCopy, Rig, WantedPod
+from rollout.ports.probes import CLOSED_PORT, GUARDED_PORT, PROBE_PORT, ROLE_A, ROLE_B, PolicyCopy, Rig, WantedPod
 
 LABEL_ROLLOUT = ANNOTATION_ROLLOUT
 LABEL_NODE = "netkit-rollout.io/node"
@@ -28,6 +28,7 @@ ANNOTATION_SPEC = "netkit-rollout.io/spec"
 LIFETIME_S = 1800
 GRACE_S = 1
 GUARD = "nkr-guard"
+PORTS = (PROBE_PORT, GUARDED_PORT, CLOSED_PORT)
 
 _ECHO = Path(__file__).resolve().parents[2] / "onnode" / "echo.py"
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
@@ -83,7 +84,7 @@ def pod_manifest(rig: Rig, wanted: WantedPod, rules: ProbeRules) -> dict[str, An
         "image": rules.image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "-I", "-c", echo_source()],
-        "args": [rig.token],
+        "args": ["--token", rig.token or "none", "--ports", ",".join(map(str, PORTS))],
         "resources": {"requests": {"cpu": "5m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
         "securityContext": own,
         "readinessProbe": {"tcpSocket": {"port": PROBE_PORT}, "periodSeconds": 1, "timeoutSeconds": 1},

@@ -39,7 +39,7 @@ from rollout.adapters.kubernetes.request import NETWORKING, Request
 from rollout.domain.errors import Cancelled, Conflict, Invalid, NotFound, NotPermitted, RolloutError, Unavailable
 from rollout.domain.node import ANNOTATION_ROLLOUT, LABEL_PROBE, PodRef
 from rollout.domain.policy import ProbeRules
-from rollout.ports.probes import PolicyCopy, PolicySample, ProbePod, Rig, Targets, WantedPod
+from rollout.ports.probes import ROLE_B, PolicyCopy, PolicySample, ProbePod, Rig, Targets, WantedPod
 
 T = TypeVar("T")
 PodDoc = probe_docs.ProbePodDoc
@@ -93,7 +93,7 @@ class KubernetesProbes:
         wait.list()
         self._replace_unusable(wait, rig, rules)
         missing = [one for name, one in names.items() if name not in wait.seen]
-        if missing:
+        if any(one.role == ROLE_B for one in missing):  # the one that policies select
             self._ensure_policies(rig, rules, copies)
         for one in missing:
             request = Request("create", "pods", namespace=rules.namespace)

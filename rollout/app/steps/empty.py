@@ -6,29 +6,38 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from rollout.app.steps.context import StepContext, StepEnd, StepHeld, has_taint
+from rollout.app.steps.rig import clear_ours
 from rollout.domain.journal import Result
 from rollout.domain.node import Pod
-from rollout.planning.drain import evictable, to_leave
+from rollout.planning.drain import evictable, ours, to_leave
 from rollout.ports.cluster import EvictionResult
 
 
 def look_drain(ctx: StepContext) -> dict[str, Any]:
-    """Pods a drain still has to see gone."""
-    return {"evictable": [f"{p.ref}@{p.ref.uid}" for p in evictable(ctx.view().pods, ctx.plan.policy.drain)]}
+    """Pods a drain still has to see gone, our own probe pods among them."""
+    pods = ctx.view().pods
+    return {"evictable": [f"{p.ref}@{p.ref.uid}" for p in (*evictable(pods, ctx.plan.policy.drain), *ours(pods))]}
 
 
 def act_drain(ctx: StepContext) -> StepEnd:
-    """Evict, respecting budgets, until no evictable pod is left, by UID. One watch, no polling per pod."""
+    """Remove what is ours, evict the rest, respecting budgets, until none of it is left, by UID. One watch for all."""
     drain = _Drain(ctx)
     view = ctx.view()
     while True:
         ctx.require_fence(view.node)
+        own = clear_ours(ctx, view.pods)
         left = evictable(view.pods, ctx.plan.policy.drain)
-        if not left:
+        if not left and not own:
             return StepEnd(Result.DONE, evidence={"evicted": drain.accepted, "refused": drain.refusals})
         drain.evict_due(left)
-        ctx.say(drain.explain(left), f"kubectl get poddisruptionbudgets -A; rollout why {ctx.node.name}")
+        ctx.say(
+            drain.explain(left) if left else _OURS_LEAVE,
+            f"kubectl get poddisruptionbudgets -A; rollout why {ctx.node.name}",
+        )
         view = ctx.wait_change(view, drain.seconds_to_next(left))
+
+
+_OURS_LEAVE = "our own probe pods are leaving"
 
 
 class _Drain:
@@ -88,7 +97,7 @@ def look_evacuate(ctx: StepContext) -> dict[str, Any]:
     """Our taint, and pods on the pod network that have yet to leave."""
     view = ctx.view()
     assert view.node is not None
-    left = to_leave(view.pods, ctx.plan.policy.drain, ctx.reboots)
+    left = (*to_leave(view.pods, ctx.plan.policy.drain, ctx.reboots), *ours(view.pods))
     return {"taint": has_taint(view.node), "left": [str(p.ref) for p in left]}
 
 
@@ -98,6 +107,7 @@ def act_evacuate(ctx: StepContext) -> StepEnd:
     ctx.world.cluster.add_taint(ctx.node.name, ctx.mark())
     view = ctx.view()
     while True:
+        clear_ours(ctx, view.pods)
         reads = look_evacuate(ctx)
         if reads["taint"] and not reads["left"]:
             return StepEnd(Result.DONE)

@@ -6,6 +6,7 @@ from typing import Any
 
 from rollout.app.steps.context import StepContext, StepEnd, agent_ready, has_taint, is_ours
 from rollout.app.steps.hooks import run_hook
+from rollout.app.steps.rig import drop_rig
 from rollout.domain.errors import Refused
 from rollout.domain.journal import Result
 from rollout.planning.facts import cluster_drift, cluster_facts, node_drift, node_facts
@@ -89,7 +90,8 @@ def look_uncordon(ctx: StepContext) -> dict[str, Any]:
 
 
 def act_uncordon(ctx: StepContext) -> StepEnd:
-    """Take our cordon back, then run the operator's after-hook. A cordon that is not ours stays."""
+    """Remove the rig, take our cordon back, run the operator's after-hook. A cordon that is not ours stays."""
+    drop_rig(ctx)
     try:
         ctx.world.cluster.uncordon(ctx.node.name, ctx.mark())
     except Refused as refused:

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from rollout.app.gates import gates_end
+from rollout.app.probing import Seen
 from rollout.app.steps.context import StepContext, StepEnd, agent_pod
-from rollout.checks.catalog import judge_node, required_checks
+from rollout.app.steps.look import Window, baseline_of, counts, keep, look
+from rollout.app.steps.rig import drop_rig
+from rollout.checks.catalog import SETTLING, decide, judge_node, levels
 from rollout.domain.codec import to_plain
 from rollout.domain.errors import Unavailable
-from rollout.domain.inventory import Observation
-from rollout.domain.journal import Result
-from rollout.domain.observed import PROBE_AGENT, PROBE_LINKS
-from rollout.domain.verdict import Status, Verdict, merge
+from rollout.domain.failures import undecided_code
+from rollout.domain.journal import Outcome, Result
+from rollout.domain.observed import BPF_PROBES
+from rollout.domain.policy import CheckLevel, WithoutBpf
+from rollout.domain.step import StepKind
+from rollout.domain.verdict import Status, Verdict
 
-PROBES = (PROBE_LINKS, PROBE_AGENT)
-_RETRY_S = 3.0
-_FAILS_TO_BELIEVE = 2
-"""A failing verdict is believed when it is seen twice: links and endpoints settle for a moment after a restart."""
+NO_BPF = "bpf-unavailable"
+_AGAIN_S = 1.0
+"""Pause before a failing look is repeated: links and endpoints settle for a moment after a restart."""
+_UNSURE_S = 3.0
+_SPARE_S = 6.0
+"""An inconclusive look is not repeated when less than this, and the time it took, is left of the deadline."""
+_SOAK_EVERY_WINDOWS = 5
+"""The soak looks for one window in so many: its own probing must stay a small part of what it watches."""
 
 
 def look_nothing(_ctx: StepContext) -> dict[str, Any]:
@@ -26,65 +37,183 @@ def look_nothing(_ctx: StepContext) -> dict[str, Any]:
     return {}
 
 
-def observe(ctx: StepContext) -> Mapping[str, Observation]:
-    """Observe and store. Raises `Unavailable` when a probe could not be read."""
-    left = int((ctx.deadline - ctx.world.clock.now()).total_seconds())
-    wall = max(5, min(ctx.world.observe_s, left))
-    seen = ctx.world.observer.observe([ctx.host], PROBES, wall_s=wall, cancel=ctx.cancel)[ctx.node.name]
-    ctx.check_time()
-    ctx.world.store.save_observations(
-        ctx.rollout, f"{ctx.track.value}/{ctx.step.value}/{ctx.attempt}", list(seen.values())
-    )
-    errors = sorted({o.error for o in seen.values() if not o.readable})
-    if errors:
-        raise Unavailable("not-observed", f"cannot observe node {ctx.node.name}: {errors[0]}")
-    return seen
+# --- baseline --------------------------------------------------------------------------------------------------------
 
 
 def act_baseline(ctx: StepContext) -> StepEnd:
-    """Store what the node looks like before any change."""
-    seen = observe(ctx)
-    return StepEnd(Result.DONE, evidence={"probes": sorted(seen)})
+    """Store what the node looks like before any change. Its rig is gone before the node is fenced."""
+    try:
+        window = look(ctx, {}, quick=False, changed=False)
+    finally:
+        drop_rig(ctx)
+    keep(ctx, window, 1)
+    held = _without_bpf(ctx, window.seen)
+    if held is not None:
+        return held
+    broken = next((o for p, o in sorted(window.seen.items()) if not o.readable and p not in BPF_PROBES), None)
+    if broken is not None:
+        raise Unavailable("not-observed", f"cannot observe node {ctx.node.name}: {broken.error}")
+    return StepEnd(Result.DONE, evidence={"probes": sorted(window.seen)})
 
 
-def baseline_of(ctx: StepContext) -> Mapping[str, Observation]:
-    """The newest stored baseline, by probe."""
-    rows = ctx.world.store.observations(ctx.rollout, ctx.node.name)
-    return {o.probe: o for attempt, o in rows if attempt.startswith("forward/baseline/") and o.readable}
+def _without_bpf(ctx: StepContext, seen: Seen) -> StepEnd | None:
+    """Held before anything is changed, when a required check could never answer on this node."""
+    counted = levels(ctx.mode, ctx.plan.policy)
+    lacking = [seen[p] for p in BPF_PROBES if counted.get(p) is CheckLevel.REQUIRED and seen[p].code == NO_BPF]
+    if not lacking or ctx.plan.policy.probes.without_bpf is WithoutBpf.ACCEPT:
+        return None
+    return StepEnd(
+        Result.HELD,
+        NO_BPF,
+        f"no eBPF probe can run on {ctx.node.name}: {lacking[0].error}",
+        "mend that, then: rollout resume; or plan again with probes.without_bpf: accept",
+    )
 
 
-def act_prove(ctx: StepContext) -> StepEnd:
-    """Observe until every required check has answered; fail on the second failing verdict in a row.
+# --- proving ---------------------------------------------------------------------------------------------------------
 
-    Inconclusive is asked again up to the deadline, then held for a person: could not tell is never fine.
+
+def act_confirm(ctx: StepContext) -> StepEnd:
+    """The fast look, without eBPF: caught within seconds of the agent's restart."""
+    return _Proof(ctx, quick=True).run()
+
+
+def act_verify(ctx: StepContext) -> StepEnd:
+    """Everything, then the external gates of the node."""
+    end = _Proof(ctx, quick=False).run()
+    if end.result is not Result.DONE:
+        return end
+    return gates_end(ctx, end.evidence) or end
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One look and what it comes to."""
+
+    verdicts: tuple[Verdict, ...]
+    status: Status
+    failing: frozenset[str]
+    """Required checks that failed."""
+
+
+class _Proof:
+    """Looks until every required check has answered.
+
+    A check that settles after a restart is believed when two looks in a row fail, any other at once. Inconclusive is
+    asked again up to the deadline, then held for a person: could not tell is never fine. What was seen while a peer or
+    a probe pod went away counts for nothing.
     """
-    fails = 0
-    while True:
-        verdicts = judge_node(ctx.node.name, observe(ctx), baseline_of(ctx), ctx.mode)
-        status = merge(verdicts, required_checks(ctx.mode))
-        evidence = {"verdicts": [to_plain(v) for v in verdicts]}
-        if status is Status.PASS:
-            return StepEnd(Result.DONE, evidence=evidence)
-        worst = _first(verdicts, status)
-        fails = fails + 1 if status is Status.FAIL else 0
-        if fails >= _FAILS_TO_BELIEVE:
-            return StepEnd(
-                Result.FAILED, f"check-{worst.check}", worst.message, f"rollout verify {ctx.node.name}", evidence
-            )
-        if (ctx.deadline - ctx.world.clock.now()).total_seconds() <= 2 * _RETRY_S and status is Status.INCONCLUSIVE:
-            return StepEnd(
-                Result.HELD,
-                f"check-{worst.check}-inconclusive",
-                f"it could not be told: {worst.message}",
-                f"look yourself: rollout verify {ctx.node.name}, then: rollout resume",
-                evidence,
-            )
-        ctx.say(f"{worst.check}: {worst.message}", f"rollout verify {ctx.node.name}")
-        ctx.pause(_RETRY_S)
+
+    def __init__(self, ctx: StepContext, *, quick: bool, history: Sequence[Seen] = ()) -> None:
+        self.ctx = ctx
+        self.quick = quick
+        self.baseline = baseline_of(ctx)
+        self.history: list[Seen] = list(history)
+        self.looks = 0
+        self.last: Judged | None = None
+        self._counted = levels(ctx.mode, ctx.plan.policy, quick=quick, baseline=self.baseline)
+        self._suspects: frozenset[str] = frozenset()
+
+    def run(self) -> StepEnd:
+        """Until it is told, one way or the other."""
+        while True:
+            began = self.ctx.world.clock.now()
+            end = self.once()
+            if end is not None:
+                return end
+            took = self.ctx.world.clock.now() - began
+            unsure = self.last is None or self.last.status is not Status.FAIL
+            left = (self.ctx.deadline - self.ctx.world.clock.now()) - took
+            if unsure and left <= timedelta(seconds=_SPARE_S):
+                return self.undecided()
+            self.ctx.pause(_UNSURE_S if unsure else _AGAIN_S)
+
+    def once(self) -> StepEnd | None:
+        """One look; how the step ends by it, None when it must be asked again."""
+        window = look(self.ctx, self.baseline, quick=self.quick, changed=True)
+        judged = self._judge(window)
+        self.looks += 1
+        if judged.status is not Status.PASS and not counts(self.ctx, window):
+            self.ctx.say("a peer or a probe pod went away during the look: it is made again", "")
+            self.last, self._suspects = None, frozenset()
+            return None
+        self.last = judged
+        keep(self.ctx, window, self.looks)
+        self.history.append(window.seen)
+        if judged.status is Status.PASS:
+            self._suspects = frozenset()
+            return StepEnd(Result.DONE, evidence=self._evidence(judged))
+        believed = (judged.failing - SETTLING) | (judged.failing & self._suspects)
+        self._suspects = judged.failing
+        if believed:
+            return self._failed(judged, believed)
+        worst = self._telling(judged)
+        self.ctx.say(f"{worst.check}: {worst.message}", f"rollout verify {self.ctx.node.name}")
+        return None
+
+    def undecided(self) -> StepEnd:
+        """Held: it could not be told in time."""
+        judged = self.last or Judged((), Status.INCONCLUSIVE, frozenset())
+        worst = self._telling(judged)
+        return StepEnd(
+            Result.HELD,
+            undecided_code("check", worst.check),
+            f"it could not be told: {worst.message}",
+            f"look yourself: rollout verify {self.ctx.node.name}, then: rollout resume",
+            self._evidence(judged),
+        )
+
+    def _judge(self, window: Window) -> Judged:
+        ctx = self.ctx
+        verdicts = judge_node(
+            ctx.node.name,
+            window.seen,
+            self.baseline,
+            ctx.mode,
+            policy=ctx.plan.policy,
+            history=self.history,
+            quick=self.quick,
+        )
+        failing = frozenset(v.check for v in verdicts if v.status is Status.FAIL and self._required(v.check))
+        return Judged(verdicts, decide(verdicts, self._counted), failing)
+
+    def _required(self, check: str) -> bool:
+        return self._counted.get(check) is CheckLevel.REQUIRED
+
+    def _failed(self, judged: Judged, believed: frozenset[str]) -> StepEnd:
+        worst = next(v for v in judged.verdicts if v.check in believed)
+        hint = f"rollout verify {self.ctx.node.name}"
+        return StepEnd(Result.FAILED, f"check-{worst.check}", worst.message, hint, self._evidence(judged))
+
+    def _telling(self, judged: Judged) -> Verdict:
+        """The verdict that explains the status best; a required check nobody answered stands for itself."""
+        required = [v for v in judged.verdicts if self._required(v.check)]
+        alike = [v for v in required if v.status is judged.status]
+        silent = [v for v in required if v.status is Status.SKIPPED and not v.excused]
+        missing = [name for name in self._counted if self._required(name) and name not in {v.check for v in required}]
+        found = (*alike, *silent, *(_silence(self.ctx, name) for name in missing))
+        return found[0] if found else _silence(self.ctx, "reach")
+
+    def _evidence(self, judged: Judged) -> dict[str, Any]:
+        since = _since_agent_ready(self.ctx)
+        evidence = {"verdicts": [to_plain(v) for v in judged.verdicts], "looks": self.looks}
+        return evidence | ({} if since is None else {"after_agent_ready_ms": since})
 
 
-def _first(verdicts: tuple[Verdict, ...], status: Status) -> Verdict:
-    return next((v for v in verdicts if v.status is status), verdicts[0])
+def _silence(ctx: StepContext, check: str) -> Verdict:
+    return Verdict(check, ctx.node.name, Status.INCONCLUSIVE, f"the check {check} has not answered")
+
+
+def _since_agent_ready(ctx: StepContext) -> int | None:
+    """Milliseconds since this node's agent was last seen to become Ready; None before it was ever restarted."""
+    for entry in reversed(ctx.world.store.read(ctx.rollout)):
+        body = entry.body
+        if isinstance(body, Outcome) and (body.node, body.step) == (ctx.node.name, StepKind.CLEAR_STRAGGLERS):
+            return int((ctx.world.clock.now() - entry.at) / timedelta(milliseconds=1))
+    return None
+
+
+# --- soak ------------------------------------------------------------------------------------------------------------
 
 
 def look_soak(ctx: StepContext) -> dict[str, Any]:
@@ -95,20 +224,59 @@ def look_soak(ctx: StepContext) -> dict[str, Any]:
 
 
 def act_soak(ctx: StepContext) -> StepEnd:
-    """Watch node and agent while the node is still fenced; end early on evidence of trouble."""
+    """Watch node and agent while the node is still fenced, and look again and again; end early on evidence of harm.
+
+    At the end the last look must have passed: one that could not tell is repeated beyond the end of the watch. A soak
+    too short for one look rests on what verify saw.
+    """
     until = datetime.fromisoformat(ctx.before["until"])
-    view = ctx.view()
+    every = timedelta(seconds=_SOAK_EVERY_WINDOWS * ctx.plan.policy.probes.window_s)
+    proof = _Proof(ctx, quick=False, history=_windows_of_verify(ctx))
+    view, due = ctx.view(), ctx.world.clock.now() + every
+    evidence: Mapping[str, Any] = {"looks": 0}
+    sure = True
     while True:
         pod = agent_pod(view, ctx.plan)
         if pod is None or pod.ref.uid != ctx.before["agent_pod"] or pod.restarts > ctx.before["restarts"]:
-            return StepEnd(
-                Result.FAILED,
-                "agent-restarted",
-                f"the agent on {ctx.node.name} was restarted during the soak",
-                f"look why: kubectl -n {ctx.plan.cluster.agent_daemonset.split('/')[0]} get pods -o wide",
-            )
-        left = (until - ctx.world.clock.now()).total_seconds()
-        if left <= 0:
-            return StepEnd(Result.DONE)
+            return _agent_restarted(ctx)
+        now = ctx.world.clock.now()
+        if now >= until and sure:
+            return StepEnd(Result.DONE, evidence=evidence)
+        if (due <= now < until) or not sure:
+            end = proof.once()
+            if end is not None and end.result is not Result.DONE:
+                return end
+            sure, evidence = end is not None, end.evidence if end else evidence
+            due = ctx.world.clock.now() + (every if sure else timedelta(seconds=_UNSURE_S))
+            if not sure and (ctx.deadline - ctx.world.clock.now()).total_seconds() <= 2 * _SPARE_S:
+                return proof.undecided()
+            if not sure:
+                ctx.pause(_AGAIN_S)
+            view = ctx.view()
+            continue
         ctx.say(f"soaking until {until:%H:%M:%S} UTC", "")
-        view = ctx.wait_change(view, min(30.0, left))
+        wait = min(until, due) - now
+        view = ctx.wait_change(view, max(0.01, min(30.0, wait.total_seconds())))
+
+
+def _agent_restarted(ctx: StepContext) -> StepEnd:
+    return StepEnd(
+        Result.FAILED,
+        "agent-restarted",
+        f"the agent on {ctx.node.name} was restarted during the soak",
+        f"look why: kubectl -n {ctx.plan.cluster.agent_daemonset.split('/')[0]} get pods -o wide",
+    )
+
+
+def _windows_of_verify(ctx: StepContext) -> list[Seen]:
+    """What the verification that passed had seen, look by look: the soak goes on from there."""
+    rows = ctx.world.store.observations(ctx.rollout, ctx.node.name)
+    looks = [attempt for attempt, _ in rows if attempt.startswith(f"{ctx.track.value}/{StepKind.VERIFY.value}/")]
+    if not looks:
+        return []
+    whole = looks[-1].rpartition("/")[0] + "/"
+    found: dict[str, dict[str, Any]] = {}
+    for attempt, seen in rows:
+        if attempt.startswith(whole):
+            found.setdefault(attempt, {})[seen.probe] = seen
+    return list(found.values())

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from rollout.app.steps.context import NodeLost, StepContext, StepEnd, StepHeld
+from rollout.app.steps.rig import drop_rig
 from rollout.app.steps.table import HANDLERS
 from rollout.domain.errors import (
     Cancelled,
@@ -39,8 +40,11 @@ def already_done(ctx: StepContext, before: Mapping[str, Any], reading: Mapping[s
 
 
 def perform(ctx: StepContext) -> StepEnd:
-    """Act. Never raises our errors: every one of them becomes an outcome."""
-    return _trying(ctx, HANDLERS[ctx.step].act)
+    """Act. Never raises our errors: every one of them becomes an outcome. A node that stops keeps no probe pods."""
+    end = _trying(ctx, HANDLERS[ctx.step].act)
+    if end.result is not Result.DONE:
+        drop_rig(ctx)
+    return end
 
 
 def _trying(ctx: StepContext, call: Callable[[StepContext], T]) -> T | StepEnd:

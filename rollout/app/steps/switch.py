@@ -6,6 +6,8 @@ from typing import Any
 
 from rollout.app.steps.context import StepContext, StepEnd, StepHeld, agent_pod, agent_ready
 from rollout.app.steps.hostwork import run_playbook
+from rollout.app.steps.look import baseline_of
+from rollout.app.steps.rig import raise_peers
 from rollout.checks.refusal import Refusal, parse_refusal
 from rollout.domain.journal import Result
 from rollout.domain.node import LABEL_MODE, Pod
@@ -93,6 +95,7 @@ def look_clear(ctx: StepContext) -> dict[str, Any]:
 
 def act_clear(ctx: StepContext) -> StepEnd:
     """Wait for the agent; when it refuses, delete the pods it names, if they may be deleted, while it is down."""
+    raise_peers(ctx, baseline_of(ctx))
     view = ctx.view()
     cleared: list[str] = []
     while True:
@@ -135,7 +138,7 @@ def _named_pods(ctx: StepContext, view: NodeView, refusal: Refusal) -> tuple[Pod
     named = tuple(p for p in view.pods if str(p.ref) in refusal.pods)
     for pod in named:
         fate = decide_fate(pod, ctx.plan.policy.drain)
-        if fate.fate not in (Fate.STRAGGLER, Fate.LEAVES_BY_TAINT) and not pod.terminating:
+        if fate.fate not in (Fate.STRAGGLER, Fate.LEAVES_BY_TAINT, Fate.OURS) and not pod.terminating:
             raise StepHeld(
                 "straggler-not-ours",
                 f"the agent refuses because of pod {pod.ref}; it may not be deleted: {fate.reason or fate.fate.value}",

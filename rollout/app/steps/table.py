@@ -29,9 +29,9 @@ HANDLERS: Mapping[StepKind, Handler] = {
     StepKind.RESTART_AGENT: Handler(switch.look_restart, switch.act_restart),
     StepKind.REBOOT: Handler(switch.look_reboot, switch.act_reboot),
     StepKind.CLEAR_STRAGGLERS: Handler(switch.look_clear, switch.act_clear),
-    StepKind.CONFIRM_MODE: Handler(proof.look_nothing, proof.act_prove),
+    StepKind.CONFIRM_MODE: Handler(proof.look_nothing, proof.act_confirm),
     StepKind.RELEASE: Handler(fence.look_release, fence.act_release),
-    StepKind.VERIFY: Handler(proof.look_nothing, proof.act_prove),
+    StepKind.VERIFY: Handler(proof.look_nothing, proof.act_verify),
     StepKind.SOAK: Handler(proof.look_soak, proof.act_soak),
     StepKind.UNCORDON: Handler(fence.look_uncordon, fence.act_uncordon),
 }
