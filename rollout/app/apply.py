@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from rollout.app.journal import load, load_plan
 from rollout.app.lease import LeaseKeeper
+from rollout.app.probing import needs_rig, sweep, take_down
 from rollout.app.rounds import Rounds
 from rollout.app.world import World
 from rollout.domain.approval import Approval, require_valid
@@ -47,6 +48,7 @@ class Application:
         """Apply a plan for the first time. Raises `Refused` for a used, unapproved, foreign or stale one."""
         self._first_start(self.state)
         require_cluster(self.world, self.plan)
+        require_probe_pods(self.world, self.plan)
         return self._run(self._first_start)
 
     def _first_start(self, state: RolloutState) -> tuple[Body, ...]:
@@ -70,6 +72,8 @@ class Application:
         """Go on after a pause, a hold or a dead process. `retry`: quarantined nodes to try again."""
         self._resumption(self.state, retry)
         require_cluster(self.world, self.plan)
+        if self.state.abort is None:
+            require_probe_pods(self.world, self.plan)
         return self._run(lambda state: self._resumption(state, retry))
 
     def _resumption(self, state: RolloutState, retry: tuple[str, ...]) -> tuple[Body, ...]:
@@ -87,9 +91,22 @@ class Application:
             who = self.world.who
             started = RunStarted(who.operator, who.host, who.pid, lease.fencing)
             self.rounds.record(lambda state: (started, *first(state)))
-            final = self.rounds.run(lease)
+            with self._probe_pods(lease):
+                final = self.rounds.run(lease)
             self.rounds.record(lambda _state: (RunEnded(final.phase.value),))
             return self.rounds.state
+
+    @contextmanager
+    def _probe_pods(self, lease: LeaseKeeper) -> Iterator[None]:
+        """None of this rollout before the first look and after the last one; whoever took the lease keeps its own."""
+        rules, wanted = self.plan.policy.probes, needs_rig(self.plan.policy)
+        if wanted:
+            sweep(self.world, rules, self.record.id)
+        try:
+            yield
+        finally:
+            if wanted and not lease.lost.is_set():
+                take_down(self.world, rules, self.record.id)
 
     @contextmanager
     def _lease(self) -> Iterator[LeaseKeeper]:
@@ -147,6 +164,12 @@ def require_cluster(world: World, plan: Plan) -> None:
             f"cannot apply the plan here: it is of cluster {plan.cluster.uid}, this is {identity.uid}",
             hint="choose the context it was planned with: --context",
         )
+
+
+def require_probe_pods(world: World, plan: Plan) -> None:
+    """Raises `NotFound`, `NotPermitted`, `Invalid` when probe pods could not be made: before anything is touched."""
+    if needs_rig(plan.policy):
+        world.probes.check(plan.policy.probes)
 
 
 def approvals_in(state: RolloutState) -> tuple[Approval, ...]:

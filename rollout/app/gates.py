@@ -11,28 +11,25 @@ from datetime import timedelta
 from threading import Event
 from typing import Any
 
+from rollout.app.look_again import look_again
 from rollout.app.steps.context import StepContext, StepEnd, agent_ready
 from rollout.app.world import World
-from rollout.checks.catalog import judge_node, required_checks
 from rollout.checks.gate import GateAnswer, NodeHealth, NodeLook, WaveEvidence, judge_wave, worst
 from rollout.checks.signals import judge_signal
 from rollout.domain.codec import to_plain
 from rollout.domain.errors import Cancelled, RolloutError
 from rollout.domain.failures import failures_in_words, undecided_code
-from rollout.domain.inventory import Observation
 from rollout.domain.journal import GateDecided, Result, RolloutState, failures
 from rollout.domain.lifecycle import NodePhase
-from rollout.domain.observed import PROBE_AGENT, PROBE_LINKS
 from rollout.domain.plan import Plan, Wave
 from rollout.domain.policy import ExternalGate, GateScope
 from rollout.domain.signal import SignalAnswer, Subjects
 from rollout.domain.step import StepKind, Track
-from rollout.domain.verdict import GateDecision, Status, merge
+from rollout.domain.verdict import GateDecision, Status
 
 _TRIES = 3
 """Times a gate is asked while there is no answer at all: one lost packet is no reason to stop."""
 _BETWEEN_S = 2.0
-_QUICK = (PROBE_LINKS, PROBE_AGENT)
 _LOOK_EVERY_S = 3.0
 _FAILS_TO_BELIEVE = 2
 """A failing look is believed when it is seen twice: endpoints come and go under load."""
@@ -137,31 +134,3 @@ class _Looks:
 
     def _once(self, names: Sequence[str], number: int) -> dict[str, NodeLook]:
         return look_again(self.world, self.plan, self.rollout, names, f"gate/{self.wave}/{number}", self.cancel)
-
-
-def look_again(
-    world: World, plan: Plan, rollout: str, names: Sequence[str], attempt: str, cancel: Event
-) -> dict[str, NodeLook]:
-    """One quick observation of nodes in service, stored under `attempt`, and what the checks say about each."""
-    hosts = [world.host(name, plan.node(name).facts.internal_ip) for name in names]
-    try:
-        seen = world.observer.observe(hosts, _QUICK, wall_s=world.observe_s, cancel=cancel)
-    except RolloutError as error:
-        return {name: NodeLook(Status.INCONCLUSIVE, "", error.message) for name in names}
-    if cancel.is_set():
-        raise Cancelled("cancelled", "cannot finish the look at a gate: it was stopped")
-    world.store.save_observations(rollout, attempt, [o for found in seen.values() for o in found.values()])
-    return {name: _judged(world, plan, rollout, name, seen[name]) for name in names}
-
-
-def _judged(world: World, plan: Plan, rollout: str, name: str, seen: Mapping[str, Observation]) -> NodeLook:
-    errors = sorted({o.error for o in seen.values() if not o.readable})
-    if errors:
-        return NodeLook(Status.INCONCLUSIVE, "", errors[0])
-    rows = world.store.observations(rollout, name)
-    baseline = {o.probe: o for attempt, o in rows if attempt.startswith("forward/baseline/") and o.readable}
-    target = plan.node(name).target
-    verdicts = judge_node(name, seen, baseline, target)
-    status = merge(verdicts, required_checks(target))
-    told = next((v for v in verdicts if v.status is status), verdicts[0])
-    return NodeLook(status, told.check, told.message)

@@ -22,7 +22,7 @@ _READY_S = 30.0
 
 def look_again(
     world: World, plan: Plan, rollout: str, names: Sequence[str], attempt: str, cancel: Event
-) -> Mapping[str, NodeLook]:
+) -> dict[str, NodeLook]:
     """What the quick checks say about nodes in service. Their rigs are removed at the end, however it ends."""
     found: dict[str, NodeLook] = {}
     for start in range(0, len(names), AT_ONCE):
@@ -45,12 +45,18 @@ def _look(
                     raise
                 except RolloutError as error:
                     unseen[name] = probing.unseen(name, world, error)
-        seen = _observe(world, plan, names, rigs, cancel)
-        seen = {name: {**seen[name], **unseen.get(name, {})} for name in names}
+        looked = _observe(world, plan, names, rigs, cancel)
+        seen = {name: {**looked[name], **unseen.get(name, {})} for name in names}
         void = {name for name, rig in rigs.items() if not probing.intact(world, plan.policy.probes, rig)}
+    except Cancelled:
+        raise
+    except RolloutError as error:
+        return {name: NodeLook(Status.INCONCLUSIVE, "", error.message) for name in names}
     finally:
-        for name in names:
+        for name in rigs.keys() | unseen.keys():
             probing.take_down(world, plan.policy.probes, rollout, name)
+    if cancel.is_set():
+        raise Cancelled("cancelled", "cannot finish the look at a gate: it was stopped")
     for name in names:
         world.store.save_observations(rollout, attempt, list(seen[name].values()))
     return {name: _judge(plan, name, seen[name], baselines[name], name in void) for name in names}

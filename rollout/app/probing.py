@@ -139,7 +139,19 @@ def take_down(world: World, rules: ProbeRules, rollout: str, node: str = "") -> 
     try:
         world.probes.remove(rules, rollout, node)
     except RolloutError as error:
-        world.reporter.note(f"probe pods are left in namespace {rules.namespace}: {error.message}")
+        _left(world, rules, error)
+
+
+def sweep(world: World, rules: ProbeRules, rollout: str) -> None:
+    """Remove what dead processes of this rollout left, and whatever of ours has ended."""
+    try:
+        world.probes.sweep(rules, rollout)
+    except RolloutError as error:
+        _left(world, rules, error)
+
+
+def _left(world: World, rules: ProbeRules, error: RolloutError) -> None:
+    world.reporter.note(f"probe pods are left in namespace {rules.namespace}: {error.message}")
 
 
 def unseen(node: str, world: World, error: RolloutError) -> dict[str, Observation]:

@@ -180,7 +180,8 @@ class Model:
             found += [f"{each.name} is cordoned"] if each.unschedulable else []
             found += [f"{each.name} has {t.key}" for t in each.taints]
             found += [f"{each.name} has {key}" for key in each.annotations if key.startswith("netkit-rollout.io/")]
-        return found
+        self.settle()
+        return found + [f"pod {each.ref} is left" for each in self.cluster.pods.values() if each.is_probe]
 
     # --- machines ----------------------------------------------------------------------------------------------
 
