@@ -32,6 +32,7 @@ SETTINGS = (
     "enable-ipv4-masquerade", "enable-ipv6", "enable-ipv6-masquerade", "enable-l7-proxy", "enable-tcx",
     "enable-wireguard", "ipam", "kube-proxy-replacement", "routing-mode", "tunnel-protocol",
 )  # fmt: skip
+_DROPS = "cilium_drop_count_total"
 _NESTED_SETTINGS = "UnsafeDaemonConfigOption"
 
 
@@ -56,6 +57,7 @@ def read(path: str = SOCKET, timeout_s: float = TIMEOUT_S) -> entry.Document:
         body.update(reduce_endpoints(get(path, "/v1/endpoint", deadline)))
         body.update(reduce_config(get(path, "/v1/config", deadline)))
         body.update(reduce_status(get(path, "/v1/healthz", deadline)))
+        body.update(_drops(path, deadline))
     except _Down as error:
         return {"agent": "down", "reason": str(error)}
     except _Slow as error:
@@ -121,6 +123,29 @@ def _until_closed(connection: socket.socket, deadline: float) -> bytes:
         if not part:
             return b"".join(parts)
         parts.append(part)
+
+
+def _drops(path: str, deadline: float) -> entry.Document:
+    """Packets dropped by the agent's programs; nothing from an agent that serves no metrics here, or not now."""
+    try:
+        return reduce_metrics(get(path, "/v1/metrics", deadline))
+    except _Slow:
+        return {}
+
+
+def reduce_metrics(metrics: list[dict[str, Any]] | None) -> entry.Document:
+    """What checks need of GET /v1/metrics (cilium api/v1 model Metric: name, value, labels): drops by reason.
+
+    The agent counts per direction INGRESS or EGRESS; a value of zero is left out of its JSON.
+    """
+    drops: dict[tuple[str, str], int] = {}
+    for one in metrics or []:
+        if one.get("name") == _DROPS:
+            labels = one.get("labels") or {}
+            key = str(labels.get("reason") or ""), str(labels.get("direction") or "").lower()
+            drops[key] = drops.get(key, 0) + int(one.get("value") or 0)
+    rows = [{"reason": reason, "direction": way, "packets": count} for (reason, way), count in sorted(drops.items())]
+    return {"drops": rows}
 
 
 def reduce_status(status: Mapping[str, Any]) -> entry.Document:

@@ -1,37 +1,137 @@
 """Runs several probes in one start of Python: starting it is most of what a probe costs on a slow node.
 
-Request: `probes`, and what the probes take (`agent_socket`, `agent_timeout_s`, `endpoint_links`).
+Request: `probes`; `inputs`, what single probes are told; `agent_socket`, `agent_timeout_s`, `limit_s`.
 Document: `documents`, by probe. A probe that failed has a document with `failed`; the others are unharmed.
+
+Order: what only reads comes first, the agent before all, whose endpoint list tells `links` the names to look for. Then
+eBPF probes, if any are wanted, are compiled, attached and tried; then reach and policy make their traffic inside the
+window in which those watch, so that they watch traffic that is known. `inputs.window.seconds` is that window's least
+length. Modules are imported when a probe needs them: on a slow node compiling one costs tens of milliseconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+import time
 from functools import partial
+from typing import Any
 
-from . import agent, capability, entry, links
+from . import entry
+
+READING = ("agent", "links", "capability", "programs", "counters")
+TRAFFIC = ("reach", "policy")
+WATCHING = ("path", "drops", "tcp")
+PROBES = (*READING, *TRAFFIC, *WATCHING)
+_RESERVE_S = 2.0
+_WINDOW_S = 4
+_LIMIT_S = 300
 
 
 def main(request: entry.Document) -> entry.Document:
-    """Every probe asked for, the agent first: its endpoint list tells `links` the names to look for."""
+    """Every probe asked for, in one order, whatever fails."""
     wanted: list[str] = list(request.get("probes") or ())
     unknown = sorted(set(wanted) - set(PROBES))
     if unknown:
         raise entry.Refusal("unknown-probe", f"cannot run probe {unknown[0]}: known are {', '.join(PROBES)}")
-    documents: dict[str, entry.Document] = {}
-    for probe in (name for name in PROBES if name in wanted):
-        documents[probe] = entry.guarded(probe, partial(PROBES[probe], request))
+    until = time.monotonic() + float(request.get("limit_s") or _LIMIT_S) - _RESERVE_S
+    found = _read(wanted, request, until)
+    watching = tuple(probe for probe in WATCHING if probe in wanted)
+    if watching:
+        found.update(_watch(watching, wanted, request, until))
+    else:
+        found.update(_traffic(wanted, request, until))
+    return {"documents": {probe: found[probe] for probe in PROBES if probe in wanted}}
+
+
+def _read(wanted: list[str], request: entry.Document, until: float) -> dict[str, entry.Document]:
+    found: dict[str, entry.Document] = {}
+    for probe in (name for name in READING if name in wanted):
+        found[probe] = entry.guarded(probe, partial(_one, probe, request, until))
         if probe == "agent":
-            request = {**request, "endpoint_links": _endpoint_links(documents[probe])}
-    return {"documents": documents}
+            request = {**request, "endpoint_links": _endpoint_links(found[probe])}
+    return found
+
+
+def _one(probe: str, request: entry.Document, until: float) -> entry.Document:
+    left = _left(until)
+    if probe == "agent":
+        request = {**request, "agent_timeout_s": min(float(request.get("agent_timeout_s") or left), left)}
+    body: entry.Document = importlib.import_module("." + probe, __package__).main(request)
+    return body
+
+
+def _left(until: float) -> float:
+    left = until - time.monotonic()
+    if left <= 0:
+        raise entry.Refusal("out-of-time", "cannot run this probe: those before it took all the time there was")
+    return left
 
 
 def _endpoint_links(document: entry.Document) -> list[str]:
     return [one["interface-name"] for one in document.get("endpoints") or () if one.get("interface-name")]
 
 
-PROBES: dict[str, Callable[[entry.Document], entry.Document]] = {
-    "agent": agent.main,
-    "links": links.main,
-    "capability": capability.main,
-}
+def _traffic(wanted: list[str], request: entry.Document, until: float) -> dict[str, entry.Document]:
+    """Reach and policy at the same time, driven by one loop."""
+    probes = tuple(probe for probe in TRAFFIC if probe in wanted)
+    if not probes:
+        return {}
+    begun = time.monotonic()
+    bodies: dict[str, entry.Document] = {}
+
+    def all_of_them() -> entry.Document:
+        _left(until)
+        bodies.update(_drive(probes, request, until))
+        return {}
+
+    failed = entry.guarded(probes[0], all_of_them)
+    if failed.get("failed"):
+        return {probe: {**failed, "probe": probe} for probe in probes}
+    return {probe: entry.document(probe, begun, bodies[probe]) for probe in probes}
+
+
+def _drive(probes: tuple[str, ...], request: entry.Document, until: float) -> dict[str, entry.Document]:
+    from . import loop, netns, policy, reach  # noqa: PLC0415
+
+    with netns.Namespaces() as namespaces, loop.Loop() as driver:
+        running: dict[str, Any] = {}
+        if "policy" in probes:
+            running["policy"] = policy.Pairs(request, namespaces)
+        if "reach" in probes:
+            running["reach"] = reach.Matrix(reach.inputs_of(request), namespaces)
+        for one in running.values():
+            one.begin(driver)
+        last = min(max(one.until_us for one in running.values()), int(until * 1_000_000))
+        driver.run(lambda: all(_finished(one, loop.now_us()) for one in running.values()), last)
+        return {probe: one.body(driver) for probe, one in running.items()}
+
+
+def _finished(one: Any, now: int) -> bool:
+    return bool(one.done or now >= one.until_us)
+
+
+def _watch(
+    watching: tuple[str, ...], wanted: list[str], request: entry.Document, until: float
+) -> dict[str, entry.Document]:
+    """Traffic under the eyes of eBPF probes. When those cannot watch, the traffic is made all the same."""
+    traffic: dict[str, entry.Document] = {}
+
+    def watched() -> entry.Document:
+        from .wire import Wire  # noqa: PLC0415
+
+        with Wire(watching, request) as wire:
+            wire.open()
+            _left(until)
+            wire.begin()
+            closes = time.monotonic() + int(
+                ((request.get("inputs") or {}).get("window") or {}).get("seconds") or _WINDOW_S
+            )
+            traffic.update(_traffic(wanted, request, until))
+            time.sleep(max(0.0, min(closes, until) - time.monotonic()))
+            return {"documents": wire.end()}
+
+    outcome = entry.guarded(watching[0], watched)
+    found = {probe: {**outcome, "probe": probe} for probe in watching}
+    if not outcome.get("failed"):
+        found = {probe: outcome["documents"][probe] for probe in watching}
+    return {**found, **(traffic or _traffic(wanted, request, until))}

@@ -1,4 +1,4 @@
-"""Links decoded from raw netlink messages, by both decoders, and read from a real kernel."""
+"""Links decoded from raw netlink messages, and read from a real kernel."""
 
 from __future__ import annotations
 
@@ -25,8 +25,6 @@ _MODE = {"l2": 0, "l3": 1}
 _FLAGS = {"UP": 1, "BROADCAST": 2, "LOOPBACK": 8, "NOARP": 0x80, "MULTICAST": 0x1000, "LOWER_UP": 0x10000}
 _STATES = {"UNKNOWN": 0, "DOWN": 2, "UP": 6}
 _NESTED = 0x8000
-
-DECODERS = [rtnetlink.decode_link, links.pyroute2_decoder()]
 
 
 def nla(kind: int, payload: bytes) -> bytes:
@@ -70,10 +68,9 @@ def recorded(mode: str) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("decode", DECODERS)
 @pytest.mark.parametrize(("mode", "kind", "count"), [("netkit", "netkit/l3", 1), ("veth", "veth", 5)])
-def test_recorded_nodes(decode: links.Decoder, mode: str, kind: str, count: int) -> None:
-    body = links.describe([decode(message(link)) for link in recorded(mode)])
+def test_recorded_nodes(mode: str, kind: str, count: int) -> None:
+    body = links.describe([rtnetlink.decode_link(message(link)) for link in recorded(mode)])
     assert [row["kind"] for row in body["links"] if not row["health"]] == [kind] * count
     assert [row["name"] for row in body["links"] if row["health"]] == ["lxc_health"]
     assert body["foreign"] == {"veth": 2}
@@ -82,12 +79,11 @@ def test_recorded_nodes(decode: links.Decoder, mode: str, kind: str, count: int)
     assert table.counts(health=False) == {kind: count}
 
 
-@pytest.mark.parametrize("decode", DECODERS)
 @pytest.mark.parametrize("nested", [0, _NESTED])
-def test_netkit_attributes(decode: links.Decoder, nested: int) -> None:
+def test_netkit_attributes(nested: int) -> None:
     newer = nla(8, b"\x20\0") + nla(9, b"\0\0") + nla(10, u32(0))
     pod = next(link for link in recorded("netkit") if link["ifname"] == "lxc67d48fa832e8")
-    shown = links.row(decode(message(pod, nested=nested, newer=newer)))
+    shown = links.row(rtnetlink.decode_link(message(pod, nested=nested, newer=newer)))
     assert shown == {
         "name": "lxc67d48fa832e8", "ifindex": 40, "kind": "netkit/l3", "kernel_kind": "netkit", "up": True,
         "operstate": "up", "peer_ifindex": 39, "peer_netnsid": 0, "health": False, "primary": True,
@@ -95,12 +91,11 @@ def test_netkit_attributes(decode: links.Decoder, nested: int) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("decode", DECODERS)
-def test_layer_two_on_a_kernel_without_scrub(decode: links.Decoder) -> None:
+def test_layer_two_on_a_kernel_without_scrub() -> None:
     data = {"mode": "l2", "type": "primary", "policy": "forward", "peer_policy": "blackhole"}
     pod = {"ifindex": 7, "ifname": "lxc1", "flags": [], "operstate": "DOWN",
            "linkinfo": {"info_kind": "netkit", "info_data": data}}  # fmt: skip
-    shown = links.row(decode(message(pod)))
+    shown = links.row(rtnetlink.decode_link(message(pod)))
     assert (shown["kind"], shown["up"], shown["scrub"]) == ("netkit/l2", False, None)
 
 
