@@ -1,0 +1,103 @@
+"""Did round trips become slower than at the baseline, beyond the tolerance?
+
+Median and p90 of each burst, against the same burst at the baseline. A fail needs the whole interval of the difference
+beyond the tolerance, and the newest window's own estimate as well, so that what is over is not held against the node.
+The tolerance is the policy's microseconds, or its percentage of the baseline's upper bound, whichever is more. Half
+of a comparison's error goes to the baseline's interval, which is looked at once, half to that of now, over the looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rollout.checks.finding import Finding, conclude
+from rollout.checks.material import Case
+from rollout.checks.pooled import Bursts, Series, pool
+from rollout.checks.stats.controls import common_shift
+from rollout.checks.stats.looks import LATENCY as SHARE
+from rollout.checks.stats.looks import at_look, error_of
+from rollout.checks.stats.quantiles import Interval, Shift, of_samples, plain
+from rollout.domain.observed import PROBE_REACH, Burst, parse_reach
+from rollout.domain.policy import Tolerances
+from rollout.domain.verdict import Status, Verdict
+
+LATENCY = "latency"
+_QUANTILES = (50, 90)
+_FEWEST = 30
+"""Fewer round trips than this give no interval of a median at the errors in use."""
+
+
+def judge_latency(case: Case) -> Verdict:
+    """Median and p90 of every burst."""
+    now = parse_reach(case.seen.get(PROBE_REACH))
+    if now is None:
+        return case.unread(LATENCY, PROBE_REACH)
+    if case.baseline is None:
+        return case.excuse(LATENCY, "there is no baseline to compare with")
+    if parse_reach(case.baseline.get(PROBE_REACH)) is None:
+        why = case.unread(LATENCY, PROBE_REACH, case.baseline).message
+        return case.say(LATENCY, Status.INCONCLUSIVE, f"there is no baseline to compare with: {why}")
+    bursts = pool(case, now)
+    more = {"look": bursts.look, "excluded": list(bursts.excluded)}
+    if not bursts.now:
+        return case.say(LATENCY, Status.INCONCLUSIVE, "no burst can be compared with the baseline", more)
+    findings = [finding for series in bursts.now for finding in _findings(case, bursts, series)]
+    return conclude(case, LATENCY, findings, _passed(findings), more)
+
+
+def _passed(findings: list[Finding]) -> str:
+    proven = sum(1 for each in findings if each.evidence.get("within"))
+    if proven == len(findings):
+        return f"{len(findings)} quantiles are within the tolerance"
+    return f"{proven} of {len(findings)} quantiles are within the tolerance; no harm is shown in the others"
+
+
+def _findings(case: Case, bursts: Bursts, series: Series) -> Iterator[Finding]:
+    before = (bursts.before or {})[series.key]
+    if min(len(before.rtt_us), sum(len(window.rtt_us) for window in series.windows)) < _FEWEST:
+        words = f"{series.name}: too few round trips to compare"
+        evidence = {"before": len(before.rtt_us), "now": sum(len(window.rtt_us) for window in series.windows)}
+        yield Finding(series.name, Status.INCONCLUSIVE, words, evidence)
+        return
+    whole = error_of(SHARE, case.policy.tolerances.error_ppm, len(_QUANTILES) * len(bursts.now))
+    for q in _QUANTILES:
+        then = of_samples([before.rtt_us], q, whole / 2)
+        now = of_samples([window.rtt_us for window in series.windows], q, at_look(whole / 2, bursts.look))
+        latest = plain(series.latest.rtt_us, q)
+        if then is not None and now is not None:
+            shift = _shift_of_controls(bursts, series, q)
+            yield _weigh(f"{series.name} p{q}", then, now, latest, shift, case.policy.tolerances)
+
+
+def _shift_of_controls(bursts: Bursts, series: Series, q: int) -> int:
+    pairs = bursts.controls.get(series.key[0], [])
+    return common_shift([plain(now.rtt_us, q) - plain(then.rtt_us, q) for then, now in pairs if _both(then, now)])
+
+
+def _both(then: Burst, now: Burst) -> bool:
+    return bool(then.rtt_us and now.rtt_us)
+
+
+def _weigh(name: str, then: Interval, now: Interval, latest: int, controls: int, tolerances: Tolerances) -> Finding:
+    shift = Shift(then, now)
+    allowed = tolerance_us(then.estimate if then.high is None else then.high, tolerances)
+    evidence = shift.evidence() | {"tolerance_us": allowed, "latest_us": latest, "controls_shift_us": controls}
+    words = f"{name}: {now.estimate} us, {then.estimate} us at the baseline"
+    interval = (
+        f", slower by {shift.low} to {'any' if shift.high is None else shift.high} us, {allowed} us are tolerated"
+    )
+    if shift.high is not None and shift.high <= allowed:
+        return Finding(name, Status.PASS, words, evidence | {"within": True})
+    if min(shift.change, latest - then.estimate) <= allowed:
+        return Finding(name, Status.PASS, words, evidence | {"within": False})
+    if shift.low is None or shift.low <= allowed:
+        return Finding(name, Status.INCONCLUSIVE, f"{words}{interval}: not yet sure", evidence)
+    if shift.low - controls <= allowed:
+        told = f"{words}, but nodes not yet migrated became slower by {controls} us as well"
+        return Finding(name, Status.INCONCLUSIVE, told, evidence)
+    return Finding(name, Status.FAIL, f"{words}{interval}", evidence)
+
+
+def tolerance_us(baseline_us: int, tolerances: Tolerances) -> int:
+    """The tolerated rise of a quantile that was `baseline_us`."""
+    return max(tolerances.latency_us, baseline_us * tolerances.latency_percent // 100)
