@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from rollout.cli.policy_checks import faults
 from rollout.cli.typed_yaml import near_miss
 from rollout.domain.errors import UsageError
 from rollout.domain.node import DatapathMode
@@ -48,6 +49,8 @@ def require_sane(policy: Policy) -> None:
     _require_deadlines(policy.deadlines_s)
     for waiver in policy.waivers:
         _require_waiver(waiver)
+    for key, why, hint in faults(policy):
+        raise _wrong(key, why, hint)
 
 
 def _require_share(text: str) -> None:

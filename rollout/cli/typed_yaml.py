@@ -164,6 +164,8 @@ class YamlReader:
             if _tag(node) != "bool":
                 raise self._wrong(node, path, f"true or false is wanted here, found {_shown(node)}")
             return str(node.value).lower() in ("true", "yes", "on")
+        if isinstance(hint, type) and issubclass(hint, Enum):
+            return self._member(hint, node, path)
         text = self._text(node, path)
         if hint is Seconds or (hint is int and _holds_seconds(path)):
             return self._parsed(parse_duration, text, node, path)
@@ -173,13 +175,16 @@ class YamlReader:
             return self._path(text)
         if hint is Place:
             return text if "://" in text else str(self._path(text))
-        if isinstance(hint, type) and issubclass(hint, Enum):
-            known = [str(member.value) for member in hint]
-            if text not in known:
-                raise self._wrong(node, path, f"{text!r} is not known", near_miss(text, known))
-            return hint(text)
         assert hint is str, f"{path}: the reader does not know {hint!r}"
         return text
+
+    def _member(self, kind: type[Enum], node: yaml.Node, path: str) -> Enum:
+        known = [str(member.value) for member in kind]
+        off = _tag(node) == "bool" and str(node.value).lower() == "off"  # YAML 1.1 takes the word off for false
+        text = "off" if off and "off" in known else self._text(node, path)
+        if text not in known:
+            raise self._wrong(node, path, f"{text!r} is not known", near_miss(text, known))
+        return kind(text)
 
     def _text(self, node: yaml.Node, path: str) -> str:
         if not isinstance(node, yaml.ScalarNode) or _tag(node) not in ("str", "int", "timestamp"):

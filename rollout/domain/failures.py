@@ -38,6 +38,8 @@ UNREACHABLE_CODES = frozenset(
 )
 """Codes of outcomes that say nothing about the node but that it could not be reached."""
 
+NO_BPF = "bpf-unavailable"
+"""Code of a node that is held since required eBPF probes cannot run there."""
 _UNDECIDED = "-inconclusive"
 _LED_BACK = frozenset({NodePhase.RETURNING, NodePhase.RETURNED, NodePhase.ROLLING_BACK, NodePhase.ROLLED_BACK})
 
@@ -74,7 +76,7 @@ def failure_class(phase: NodePhase, code: str, *, failed: bool, taken_back: bool
 
 def _of_held(code: str) -> FailureClass | None:
     """A held node counts when nothing is known about it; other holds wait for the world, not for knowledge."""
-    if is_undecided(code):
+    if is_undecided(code) or code == NO_BPF:
         return FailureClass.UNDECIDED
     return FailureClass.UNREACHABLE if code in UNREACHABLE_CODES else None
 

@@ -14,7 +14,19 @@ from rollout.cli.policy import require_sane
 from rollout.cli.typed_yaml import parse_address, parse_duration
 from rollout.domain.errors import UsageError
 from rollout.domain.node import DatapathMode
-from rollout.domain.policy import MethodChoice, OnFailure, Policy, Waiver
+from rollout.domain.policy import (
+    CheckLevel,
+    ExternalGate,
+    GateScope,
+    GateSource,
+    MethodChoice,
+    OnFailure,
+    Policy,
+    ProbeRules,
+    Tolerances,
+    Waiver,
+    WithoutBpf,
+)
 from tests.cli.conftest import Run
 
 FULL = """\
@@ -74,6 +86,42 @@ def test_everything_is_read(tmp_path: Path) -> None:
     assert loaded.origins["ssh.port"] == f"{file}:7"
 
 
+def test_checks_probes_and_gates_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("""
+gates_token_file: token
+policy:
+  checks: {host-routing: off, agent-health: advisory}
+  on_failure: hold-rollout
+  on_check_failure:
+    links: roll-back-wave
+  probes: {image: "registry.example/python:3", window_s: 1m, without_bpf: accept}
+  tolerances: {latency_us: 900}
+  gates:
+    - name: errors
+      source: prometheus
+      url: https://prom.example
+      scope: node
+      query: 'e{node=$node}'
+      proceed_when: < 0.01
+      timeout_s: 30s
+""")
+    loaded = load(file, {}, {})
+    policy = loaded.config.policy
+    assert policy.checks == {"host-routing": CheckLevel.OFF, "agent-health": CheckLevel.ADVISORY}
+    assert policy.on_failure is OnFailure.HOLD_ROLLOUT
+    assert policy.on_check_failure == {"links": OnFailure.ROLL_BACK_WAVE}
+    assert policy.probes == ProbeRules(image="registry.example/python:3", window_s=60, without_bpf=WithoutBpf.ACCEPT)
+    assert policy.tolerances == Tolerances(latency_us=900)
+    assert policy.gates == (
+        ExternalGate(
+            "errors", GateSource.PROMETHEUS, "https://prom.example", GateScope.NODE, "e{node=$node}", "< 0.01", "", 30
+        ),
+    )
+    assert loaded.config.gates_token_file == tmp_path / "token"
+    require_sane(policy)
+
+
 @pytest.mark.parametrize(
     ("text", "line", "words", "hint"),
     [
@@ -85,6 +133,11 @@ def test_everything_is_read(tmp_path: Path) -> None:
         ("policy:\n  soak_loaded_s: 5 minutes\n", 2, "policy.soak_loaded_s: '5 minutes' is not a duration", ""),
         ("policy:\n  nodes: n1\n", 2, "policy.nodes: a list is wanted here", ""),
         ("policy:\n  waivers:\n    - rule: scrub\n", 3, "policy.waivers[0]: key by is missing", ""),
+        ("policy:\n  checks:\n    links: no\n", 3, "policy.checks.links: a plain value is wanted here", ""),
+        ("policy:\n  checks:\n    links: of\n", 3, "policy.checks.links: 'of' is not known", "did you mean off?"),
+        ("policy:\n  gates:\n    - name: a\n", 3, "policy.gates[0]: key source is missing", ""),
+        ("policy:\n  gates:\n    - nam: a\n", 3, "policy.gates[0].nam: there is no such key", "did you mean name?"),
+        ("policy:\n  method: off\n", 2, "policy.method: a plain value is wanted here", ""),
         ("ssh: root\n", 1, "ssh: a mapping of keys to values is wanted here", ""),
         ("ssh:\n  become: 1\n", 2, "ssh.become: true or false is wanted here", ""),
         ("context: a\n\ncontext: b\n", 3, "context: the key is there twice", ""),
@@ -150,6 +203,23 @@ def test_durations_and_addresses() -> None:
             parse_address(text)
 
 
+WEB = ExternalGate("slo", GateSource.HTTP, "https://slo.example/check?wave=$wave")
+PROM = ExternalGate(
+    "errors", GateSource.PROMETHEUS, "http://prom:9090/p", GateScope.NODE, "e{node=$node}", "< 0.01", ">= 0.05"
+)
+
+
+def test_a_policy_with_all_of_checks_probes_and_gates_makes_sense() -> None:
+    require_sane(
+        Policy(
+            target=DatapathMode.NETKIT,
+            checks={"host-routing": CheckLevel.OFF, "links": CheckLevel.REQUIRED, "agent-health": CheckLevel.ADVISORY},
+            on_check_failure={"links": OnFailure.ROLL_BACK_WAVE, "dns": OnFailure.ROLL_BACK},
+            gates=(WEB, PROM),
+        )
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -166,6 +236,41 @@ def test_durations_and_addresses() -> None:
         ({"target": DatapathMode.AUTO}, "auto is no mode to move to"),
         ({"waivers": (Waiver("scrubb", "a", "b"),)}, "there is no preflight rule scrubb"),
         ({"waivers": (Waiver("scrub", "a", " "),)}, "says not who asked for it and why"),
+        ({"checks": {"linsk": CheckLevel.ADVISORY}}, "checks: there is no check linsk"),
+        ({"checks": {"links": CheckLevel.OFF}}, "checks.links: it cannot be off"),
+        ({"checks": {"agent-mode": CheckLevel.ADVISORY}}, "checks.agent-mode: it cannot be advisory"),
+        ({"on_check_failure": {"agent": OnFailure.HOLD}}, "on_check_failure: there is no check agent"),
+        (
+            {"checks": {"agent-health": CheckLevel.OFF}, "on_check_failure": {"agent-health": OnFailure.ROLL_BACK}},
+            "roll-back can never happen, since the check agent-health is off",
+        ),
+        ({"on_check_failure": {"tcp": OnFailure.HOLD_ROLLOUT}}, "since the check tcp is advisory"),
+        ({"probes": ProbeRules(namespace="No_Name")}, "probes.namespace: 'No_Name' is no name"),
+        ({"probes": ProbeRules(image="")}, "probes.image: '' is no image"),
+        ({"probes": ProbeRules(packets=1)}, "probes.packets: 1 is not between 20 and"),
+        ({"probes": ProbeRules(window_s=0)}, "probes.window_s: 0 is not between 1 and"),
+        ({"probes": ProbeRules(peers=3)}, "probes.peers: 3 is not between 0 and 2"),
+        ({"tolerances": Tolerances(latency_us=-1)}, "tolerances.latency_us: -1 is not"),
+        ({"tolerances": Tolerances(error_ppm=0)}, "tolerances.error_ppm: 0 is not"),
+        ({"tolerances": Tolerances(loss_ppm=1_000_001)}, "tolerances.loss_ppm: 1000001 is not"),
+        ({"gates": (WEB, WEB)}, "gates[0].name: 2 gates are called slo"),
+        ({"gates": (dataclasses.replace(WEB, name="My gate"),)}, "gates[0].name: 'My gate' is no name"),
+        ({"gates": (WEB, dataclasses.replace(WEB, name="b", url="ftp://h/"))}, "gates[1].url: 'ftp://h/' is no http"),
+        ({"gates": (dataclasses.replace(WEB, url="https://"),)}, "gates[0].url: 'https://' is no http"),
+        ({"gates": (dataclasses.replace(WEB, url="https://a:b@h/"),)}, "a user or password does not belong"),
+        ({"gates": (dataclasses.replace(WEB, url="https://$wave.h/"),)}, "variable host"),
+        ({"gates": (dataclasses.replace(WEB, url="https://h/a b"),)}, "has blanks"),
+        ({"gates": (dataclasses.replace(WEB, url="https://h:port/"),)}, "is no URL"),
+        ({"gates": (dataclasses.replace(WEB, url="https://h/$node"),)}, "gates[0].scope: $node is known only"),
+        ({"gates": (dataclasses.replace(WEB, query="up"),)}, "gates[0].query: an HTTP check has none"),
+        ({"gates": (dataclasses.replace(WEB, timeout_s=0),)}, "gates[0].timeout_s: 0 is not between"),
+        ({"gates": (dataclasses.replace(PROM, query=" "),)}, "a Prometheus gate needs a query"),
+        ({"gates": (dataclasses.replace(PROM, proceed_when=""),)}, "could never proceed"),
+        (
+            {"gates": (dataclasses.replace(PROM, roll_back_when="above 5"),)},
+            "roll_back_when: 'above 5' is no comparison",
+        ),
+        ({"gates": (dataclasses.replace(PROM, url="http://p/?query=up"),)}, "ends before /api/v1/query"),
     ],
 )
 def test_a_policy_that_makes_no_sense_is_refused(change: dict[str, object], words: str) -> None:

@@ -32,11 +32,12 @@ from rollout.domain.journal import (
     RunStarted,
     Verb,
     Waiting,
+    WaveTakenBack,
 )
 from rollout.domain.lifecycle import NodeEvent, RolloutEvent
 from rollout.domain.node import DatapathMode, PodRef
 from rollout.domain.plan import Excluded, Finding, PlannedPod
-from rollout.domain.policy import Policy
+from rollout.domain.policy import CheckLevel, ExternalGate, GateScope, GateSource, OnFailure, Policy
 from rollout.domain.step import StepKind, Track
 from tests import builders
 
@@ -119,6 +120,33 @@ def test_a_plan_in_all_forms() -> None:
     assert values["plan"] == json.loads(plan.encode())
 
 
+def test_a_plan_says_what_proves_a_node_and_what_follows_when_it_does_not() -> None:
+    policy = replace(
+        PLAN.policy,
+        checks={"agent-health": CheckLevel.ADVISORY},
+        on_failure=OnFailure.HOLD_ROLLOUT,
+        on_check_failure={"links": OnFailure.ROLL_BACK_WAVE},
+        gates=(
+            ExternalGate("slo", GateSource.HTTP, "https://slo.example/", timeout_s=5),
+            ExternalGate(
+                "errors", GateSource.PROMETHEUS, "http://prom", GateScope.NODE, "e{node=$node}", "< 0.01", "> 1"
+            ),
+        ),
+    )
+    text = render_text(plan_page(replace(PLAN, policy=policy), PLAN.digest, ()))
+    for words in (
+        "no other begins, whatever the budget says",
+        "when it is the check links that fails, the node and all nodes of its wave are led back",
+        "the gate slo is asked for each wave", "the gate errors is asked for each node",
+        "GET https://slo.example/ within 5 s", "e{node=$node} at http://prom within 10 s", "every value < 0.01",
+        "any value > 1", "python:3.13-alpine", "5000 us or 150 %", "held before it is touched",
+    ):  # fmt: skip
+        assert words in " ".join(text.split()), words
+    rows = [line.split() for line in text.splitlines()]
+    assert ["links", "required", "roll-back-wave"] in [[*row[:2], row[-1]] for row in rows if row]
+    assert ["agent-health", "advisory", "-"] in [[*row[:2], row[-1]] for row in rows if row]
+
+
 def test_the_form_of_an_error() -> None:
     error = Refused("code", "cannot do it", context="while\nreading", hint="do this")
     assert failure(error) == "error: cannot do it\n  while\n  reading\n  next: do this"
@@ -139,6 +167,7 @@ def test_every_kind_of_entry_has_words() -> None:
         RunStarted("ann", "h", 7, 1): "rollout: taken up by ann on h, process 7",
         RunEnded("held"): "rollout: process ended: held",
         GateDecided(0, "hold", "not well"): "rollout: gate of wave 0: hold: not well",
+        WaveTakenBack(1, ("n1", "n2"), "n2 failed"): "rollout: wave 1 is taken back (n1, n2): n2 failed",
         Control(Verb.PAUSE, "ann", "lunch"): "rollout: pause asked by ann: lunch",
         RolloutDecided(RolloutEvent.HOLD, "why"): "rollout: decided: hold: why",
         NodeDecided("n1", NodeEvent.HOLD, "why"): "n1: decided: hold: why",

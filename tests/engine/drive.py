@@ -43,6 +43,8 @@ class Drive:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.entries: list[Entry] = []
+        self.commits: list[int] = []
+        """Lengths of the journal after each write: what is written at once is there as a whole or not at all."""
         self.state = RolloutState()
         self.busy: dict[str, Begin | Settle] = {}
         self.gating: Gate | None = None
@@ -54,6 +56,7 @@ class Drive:
     def record(self, *bodies: Body) -> None:
         fresh = [Entry(len(self.entries) + n, at(self.seconds), body) for n, body in enumerate(bodies, 1)]
         self.entries += fresh
+        self.commits.append(len(self.entries))
         self.state = fold(fresh, self.state)
 
     def ask(self) -> Decision:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from rollout.cli.render.blocks import Block, Bullets, Commands, Heading, Page, Pairs, Para, Table, Tone
+from rollout.cli.render.rules_page import FAILS, rules
 from rollout.cli.render.words import count, moment, span
 from rollout.domain.approval import Approval
 from rollout.domain.node import Method
 from rollout.domain.plan import Finding, NodePlan, Plan, PlannedPod, PlannedStep
-from rollout.domain.policy import OnFailure
+from rollout.domain.policy import GateScope
 from rollout.domain.step import STEPS
 
 
@@ -21,6 +22,7 @@ def plan_page(plan: Plan, digest: str, approvals: tuple[Approval, ...]) -> Page:
         *_excluded(plan),
         *_findings(plan),
         *_cluster(plan),
+        *rules(plan),
         *_ways(plan),
         *(block for node in plan.nodes for block in _node(node)),
     ]
@@ -98,11 +100,15 @@ def _when(plan: Plan) -> Iterator[str]:
 
 def _stops(plan: Plan) -> Iterator[str]:
     budget = plan.policy.failure_budget
-    yield f"by itself: no further node begins when more than {count(budget, 'node')} failed or a gate is not sure"
-    if plan.policy.on_failure is OnFailure.ROLL_BACK:
-        yield "a node that fails after its mode was assigned is led back to its old mode at once"
-    else:
-        yield "a node that fails after its mode was assigned stays fenced, in quarantine, for a person to look at"
+    yield (
+        f"by itself: no further node begins when more than {count(budget, 'node')} failed, got lost, or could not be "
+        "reached or told, or when a gate is not sure"
+    )
+    yield f"when a node fails after its mode was assigned, {FAILS[plan.policy.on_failure]}"
+    for check, action in sorted(plan.policy.on_check_failure.items()):
+        yield f"when it is the check {check} that fails, {FAILS[action]}"
+    for gate in plan.policy.gates:
+        yield f"the gate {gate.name} is asked for {'each node' if gate.scope is GateScope.NODE else 'each wave'}"
     yield "a node that fails before that is given back as it was"
     yield "by hand: rollout pause (goes on later), rollout abort (for good)"
 
