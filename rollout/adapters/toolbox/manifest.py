@@ -28,11 +28,15 @@ PROGRAM = "observe"
 CONTAINER = "observe"
 AGENT_SOCKET = "/var/run/cilium/cilium.sock"
 ANNOTATION_BY = "netkit-rollout.io/by"
-LOADER = "import base64,sys,zlib;exec(zlib.decompress(base64.b64decode(sys.argv[1])))"
+LOADER = "import base64,sys,zlib;exec(zlib.decompress(base64.b64decode(''.join(sys.argv[1:]))))"
 """Runs a packed program text. Python reads it from the command line, so that the pod needs no volume of ours."""
 
 LARGEST_ARGUMENT = 128 * 1024 - 1
 """Bytes of one argument that Linux takes, without its final zero: MAX_ARG_STRLEN, 32 pages (execve(2))."""
+
+PIECE = 96 * 1024
+LARGEST_PACK = 1024 * 1024
+"""Bytes of all pieces: an object of the API may have 1.5 MiB (etcd), a program's arguments 2 MiB (execve(2))."""
 
 _MARGIN_S = 15
 """The program's own alarm comes first: it lets the kubelet see an exit code instead of a killed pod."""
@@ -62,17 +66,17 @@ class ToolboxSettings:
             raise UsageError("toolbox-secret-name", text, hint="name an existing Secret in toolbox.namespace")
 
 
-def packed(request: Mapping[str, Any]) -> str:
-    """The program text with its request, as one argument. Raises `StepFailed` when that is too large to be one."""
+def packed(request: Mapping[str, Any]) -> tuple[str, ...]:
+    """The program text with its request, as arguments. Raises `StepFailed` when they are too large for a pod."""
     text = base64.b64encode(zlib.compress(bundle(PROGRAM, request).encode(), 9)).decode("ascii")
-    if len(text) > LARGEST_ARGUMENT:
+    if len(text) > LARGEST_PACK:
         raise StepFailed(
             "toolbox-too-large",
-            f"cannot put program and request into a pod: packed they are {len(text)} bytes, and Linux takes"
-            f" {LARGEST_ARGUMENT} in one argument (the request alone is {len(json.dumps(request))} bytes unpacked)",
+            f"cannot put program and request into a pod: packed they are {len(text)} bytes, and a pod takes"
+            f" {LARGEST_PACK} (the request alone is {len(json.dumps(request))} bytes unpacked)",
             hint="ask for fewer pairs (policy.probes), or set observer: ssh, which has no such limit",
         )
-    return text
+    return tuple(text[start : start + PIECE] for start in range(0, len(text), PIECE))
 
 
 def manifest(
@@ -104,7 +108,7 @@ def manifest(
                 {
                     "name": CONTAINER,
                     "image": settings.image,
-                    "command": ["python3", "-I", "-c", LOADER, packed({**request, "limit_s": left_s})],
+                    "command": ["python3", "-I", "-c", LOADER, *packed({**request, "limit_s": left_s})],
                     "securityContext": {"privileged": True, "runAsUser": 0, "runAsGroup": 0},
                     "volumeMounts": [
                         {"name": volume, "mountPath": path, "mountPropagation": "HostToContainer"}
