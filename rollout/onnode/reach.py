@@ -4,7 +4,7 @@ Request, in `inputs.reach`: `pods` (roles a and b, on this node), `peers` (pods 
 `api`, `port` and `token` of the echo (echo.py), `sizes`, `packets`, `deadline_ms`. What is missing is left out
 and named under `skipped`. Paths:
 
-- `same-node`: a to b; `cross-node`: a to each peer; `inbound`: each peer to a, made by the peer's own echo server,
+- `same-node`: b to a, since the policy about b lets no ICMP in; `cross-node`: a to each peer; `inbound`: each peer to a, made by the peer's own echo server,
   which is asked to from this node's own namespace, so that a path that works one way only shows which way;
 - `service` and `pod-to-api`: a to a service address, connection only; `dns`: questions from a, over UDP and TCP;
 - `node-to-pod`: this node's own namespace to a and b.
@@ -97,7 +97,7 @@ class Matrix:
     @property
     def done(self) -> bool:
         """Whether nothing more can come."""
-        return self._settled and all(one.done for one in self._cells) and all(one.done for one in self._bursts)
+        return self._settled and all(one.done for one in self._bursts) and all(one.done for one in self._cells)
 
     def begin(self, loop: Loop) -> None:
         """Make all sockets, then the first tries."""
@@ -169,34 +169,34 @@ class Matrix:
     def _burst_wishes(self) -> Iterator[Wish]:
         count = int(self._inputs.get("packets") or PACKETS)
         for number, family in _FAMILIES:
-            for path, who, facts, address in self._partners(number):
-                home = self._home("a", number)
+            for source, path, who, facts, address in self._partners(number):
+                home = self._home(source, number)
                 if home is not None:
                     known = {"id": f"{path}{who}/udp/v{number}", "path": path, "protocol": "udp", "family": number}
                     known.update(facts, size=self._sizes[0])
                     yield Wish(home, partial(self._burst, known, (address, self._port), family, count), known)
 
-    def _partners(self, number: int) -> Iterator[tuple[str, str, Facts, str]]:
-        """Who a may be tried with: b, and every peer."""
-        b = self._pods.get("b", {}).get(number)
-        if b:
-            yield "same-node", "", {"peer": "", "peer_kind": ""}, b
+    def _partners(self, number: int) -> Iterator[tuple[str, str, str, Facts, str]]:
+        """What is tried from which role: b to a, and a to every peer."""
+        a = self._pods.get("a", {}).get(number)
+        if a and number in self._pods.get("b", {}):
+            yield "b", "same-node", "", {"peer": "", "peer_kind": ""}, a
         for peer in self._inputs.get("peers") or ():
             address = _by_family(peer.get("addresses")).get(number)
             if address:
-                yield "cross-node", f"/{peer['node']}", _peer(peer), address
+                yield "a", "cross-node", f"/{peer['node']}", _peer(peer), address
 
     def _between_pods(self, number: int, family: int) -> Iterator[Wish]:
-        home = self._home("a", number)
         partners = [*self._partners(number)]
-        if home is None:
-            self._skip_from("a", number, ("same-node", "cross-node"))
-            return
-        for path in ("same-node", "cross-node"):
-            if path not in {found for found, *_ in partners}:
+        for source, path in (("b", "same-node"), ("a", "cross-node")):
+            if self._home(source, number) is None:
+                self._skip_from(source, number, (path,))
+            elif path not in {found for _, found, *_ in partners}:
                 self._skip(path, number, f"no pod to reach has an IPv{number} address")
-        for path, who, facts, address in partners:
-            yield from self._all_sizes(home, path, who, facts, address, family, number)
+        for source, path, who, facts, address in partners:
+            home = self._home(source, number)
+            if home is not None:
+                yield from self._all_sizes(home, path, who, facts, address, family, number)
 
     def _from_node(self, number: int, family: int) -> Iterator[Wish]:
         for role, addresses in self._pods.items():
