@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Two processes; tests that share a lab, a server or a database stay together (tests/conftest.py).
 PARALLEL := -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help setup demo test lint test-fast test-lab contracts bench clean
+.PHONY: help setup demo test lint test-fast test-lab faults quiet contracts bench clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -36,6 +36,13 @@ test-fast: setup  ## without the lab's machines
 
 test-lab: setup  ## only what needs the lab's machines
 	$(BIN)/python -m pytest -m lab
+
+faults: setup  ## every fault of the datapath on the lab: which check catches it, and after how many seconds
+	rm -f faults.txt
+	ROLLOUT_TEST_FAULTS=all ROLLOUT_FAULT_TABLE=faults.txt $(BIN)/python -m pytest tests/lab/rollout/test_faults.py; cat faults.txt
+
+quiet: setup  ## 200 verifications of healthy nodes on the lab: none may fail
+	ROLLOUT_QUIET_LOOKS=100 $(BIN)/python -m pytest tests/lab/rollout/test_quiet.py -s
 
 contracts: setup  ## the port contracts against a real cluster: make contracts KUBECONFIG=path
 	@test -n "$(KUBECONFIG)" || { echo "error: name the cluster: make contracts KUBECONFIG=path" >&2; exit 2; }
