@@ -7,9 +7,36 @@ from dataclasses import dataclass
 import pytest
 
 from rollout.domain.errors import UsageError
-from rollout.domain.observed import ALL_PROBES, parse_agent, parse_capability, parse_links
+from rollout.domain.observed import (
+    ALL_PROBES,
+    BPF_PROBES,
+    parse_agent,
+    parse_capability,
+    parse_counters,
+    parse_drops,
+    parse_links,
+    parse_pairs,
+    parse_path,
+    parse_programs,
+    parse_reach,
+    parse_tcp,
+)
 from rollout.ports.hosts import Host
 from rollout.ports.observer import Observer
+
+READ_BY = {
+    "links": parse_links,
+    "agent": parse_agent,
+    "capability": parse_capability,
+    "programs": parse_programs,
+    "counters": parse_counters,
+    "reach": parse_reach,
+    "policy": parse_pairs,
+    "path": parse_path,
+    "drops": parse_drops,
+    "tcp": parse_tcp,
+}
+PLAIN_PROBES = tuple(probe for probe in ALL_PROBES if probe not in BPF_PROBES)
 
 
 @dataclass(frozen=True)
@@ -34,15 +61,25 @@ class ObserverContract:
         assert all(one.error and not one.document for one in found[scene.refusing.node].values())
 
     def test_documents_are_those_that_parsers_read(self, scene: Scene) -> None:
-        found = scene.observer.observe((scene.well,), ALL_PROBES, wall_s=60)[scene.well.node]
-        assert all(one.readable and one.document["schema"] == 1 for one in found.values())
+        found = scene.observer.observe((scene.well,), PLAIN_PROBES, wall_s=60)[scene.well.node]
+        for probe, one in found.items():
+            assert one.document.get("schema") == 1, one.error
+            assert READ_BY[probe](one) is not None, probe
         links, agent = parse_links(found["links"]), parse_agent(found["agent"])
         assert links is not None
         assert links.boot_id
         assert links.kernel
         assert agent is not None
         assert agent.state in ("up", "down", "slow")
-        assert parse_capability(found["capability"]) is not None
+
+    def test_probes_of_the_wire_are_read_or_say_what_is_missing(self, scene: Scene) -> None:
+        found = scene.observer.observe((scene.well,), BPF_PROBES, wall_s=60)[scene.well.node]
+        for probe, one in found.items():
+            if one.readable:
+                assert READ_BY[probe](one) is not None, probe
+            else:
+                assert one.code, one.error
+                assert one.error
 
     def test_unknown_probe(self, scene: Scene) -> None:
         with pytest.raises(UsageError):

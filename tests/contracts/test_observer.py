@@ -13,6 +13,7 @@ import pytest
 import rollout
 from rollout.adapters.ansible.hosts import AnsibleHosts
 from rollout.adapters.observer import PlaybookObserver
+from rollout.domain.observed import BPF_PROBES
 from rollout.ports.hosts import Host
 from tests.contracts.observer import ObserverContract, Scene
 from tests.fakes.observer import FakeObserver, agent_document, capability_document, links_document
@@ -39,6 +40,11 @@ class TestFake(ObserverContract):
             "links": links_document(("lxc1", "veth")),
             "agent": agent_document("veth"),
             "capability": capability_document("netkit"),
+            "programs": {"schema": 1, "devices": [], "unread": []},
+            "counters": {"schema": 1, "links": [], "snmp": {}, "softnet_dropped": 0},
+            "reach": {"schema": 1, "cells": [], "bursts": [], "skipped": []},
+            "policy": {"schema": 1, "pairs": [], "skipped": []},
+            **{name: {"failed": True, "code": "bpf-unavailable", "message": "there is no BCC"} for name in BPF_PROBES},
         }
         observer = FakeObserver(
             _Clock(), lambda node, probe: documents[probe] if node == "n1" else "cannot reach n2: connection refused"

@@ -21,8 +21,8 @@ from rollout.ports.hosts import Host, HostResult, HostRun
 AT_ONCE = 25
 """Nodes observed at the same time, as many as Ansible's forks."""
 
-_TAKEN_S = 30
-"""A kubelet that is up sees a pod bound to it within a second or two."""
+_TAKEN_S = 15
+"""A kubelet that is up sees a pod bound to it within a second or two; SSH, too, waits so long for a connection."""
 _LATE_S = 5
 """How much longer than the wall time a pod is waited for: its own alarm rings first."""
 _LOOK_S = 0.25

@@ -11,8 +11,11 @@ import yaml
 from rollout.adapters.ansible.hosts import AnsibleHosts
 from rollout.adapters.ansible.settings import HostsSettings
 from rollout.adapters.clock import SystemClock
+from rollout.adapters.kubernetes import ClusterSettings, KubernetesCluster
 from rollout.adapters.observer import PlaybookObserver
 from rollout.adapters.packaged import packaged_dir
+from rollout.adapters.toolbox.manifest import ToolboxSettings
+from rollout.adapters.toolbox.observer import ToolboxObserver
 from rollout.domain.node import DatapathMode
 from rollout.domain.observed import parse_agent, parse_capability, parse_links
 from rollout.lab.layout import LabInfo
@@ -64,6 +67,22 @@ class TestObserver(ObserverContract):
     @pytest.fixture
     def scene(self, lab: LabInfo, tmp_path: Path) -> ObserverScene:
         return observer_scene(lab, tmp_path)
+
+
+class TestToolbox(ObserverContract):
+    """The lab's kubelets run the pod's program as a process of the machine, as a privileged pod of the host's is."""
+
+    @pytest.fixture
+    def scene(self, lab: LabInfo) -> Iterator[ObserverScene]:
+        cluster = KubernetesCluster.connect(ClusterSettings(lab.kubeconfig))
+        notes: list[str] = []
+        toolbox = cluster.toolbox("kube-system")
+        observer = ToolboxObserver(toolbox, ToolboxSettings("lab/toolbox:1"), SystemClock(), notes.append)
+        yield ObserverScene(observer, well(lab)[0], Host("n3", "127.0.0.1"))
+        with toolbox.session() as session:
+            assert [pod for pod in session.pods() if not pod.leaving] == []
+        assert notes == []
+        cluster.close()
 
 
 def test_a_real_netkit_kernel_is_seen_as_it_is(lab: LabInfo, tmp_path: Path) -> None:
