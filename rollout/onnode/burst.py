@@ -22,7 +22,7 @@ _PATIENCE_US = (60_000, 400_000)
 _TAIL_US = 400_000
 """How long the last packets are waited for: a busy machine's hiccup must not look like loss."""
 _TICK_US = 20_000
-_TURN = 64
+_RECEIVE = 2048
 _NONCE = 0x6E6B7262
 
 
@@ -61,7 +61,8 @@ class Burst:
         return max(_SMALLEST_WINDOW, min(_LARGEST_WINDOW, needed))
 
     def _fill(self) -> None:
-        while len(self._waiting) < self._window() and self.sent < self._packets:
+        window = self._window()
+        while len(self._waiting) < window and self.sent < self._packets:
             now = now_us()
             if now + _TAIL_US >= self._stop_us:
                 return
@@ -76,15 +77,13 @@ class Burst:
             self.sent += 1
 
     def _readable(self) -> None:
-        for _ in range(_TURN):
-            try:
-                packet = self._socket.recv(2048)
-            except BlockingIOError:
-                break
-            except OSError as error:
-                self.error = (error.strerror or str(error)).lower()
-                continue
-            self._arrived(packet, now_us())
+        """Take one packet. The loop calls again for the next: asking whether there is one costs more than that."""
+        try:
+            self._arrived(self._socket.recv(_RECEIVE), now_us())
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.error = (error.strerror or str(error)).lower()
         self._fill()
 
     def _arrived(self, packet: bytes, now: int) -> None:

@@ -21,7 +21,6 @@ SPREAD_PERCENT = (0, 30, 60)
 """When tries begin at the latest, in percent of the deadline."""
 MOST_TRIES = len(SPREAD_PERCENT)
 _RECEIVE = 65536
-_TURN = 64
 
 Answer = Callable[[bytes], Optional[str]]  # noqa: UP045 - evaluated, also by Python 3.9
 """What bytes mean: None, more are needed; empty text, the right answer; other text, what is wrong with it."""
@@ -209,17 +208,15 @@ class Datagrams:
             self._cell.failed(number, self._reason(error))
 
     def _readable(self) -> None:
-        for _ in range(_TURN):
-            try:
-                received = self._socket.recv(_RECEIVE)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                self._cell.failed(self._cell.latest(), self._reason(error))
-                continue
-            number = self._number(received)
-            if number >= 0:
-                self._cell.answered(number)
+        try:
+            number = self._number(self._socket.recv(_RECEIVE))
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._cell.failed(self._cell.latest(), self._reason(error))
+            return
+        if number >= 0:
+            self._cell.answered(number)
 
     def close(self, loop: Loop) -> None:
         """Close the socket."""

@@ -4,8 +4,9 @@ Request, in `inputs.reach`: `pods` (roles a and b, on this node), `peers` (pods 
 `api`, `port` and `token` of the echo (echo.py), `sizes`, `packets`, `deadline_ms`. What is missing is left out
 and named under `skipped`. Paths:
 
-- `same-node`: b to a, since the policy about b lets no ICMP in; `cross-node`: a to each peer; `inbound`: each peer to a, made by the peer's own echo server,
-  which is asked to from this node's own namespace, so that a path that works one way only shows which way;
+- `same-node`: b to a, since the policy about b lets no ICMP in; `cross-node`: a to each peer;
+- `inbound`: each peer to a, made by the peer's own echo server, which is asked to from this node's own namespace, so
+  that a path that works one way only shows which way;
 - `service` and `pod-to-api`: a to a service address, connection only; `dns`: questions from a, over UDP and TCP;
 - `node-to-pod`: this node's own namespace to a and b.
 
