@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from rollout.app.world import World
 from rollout.domain.inventory import ClusterSnapshot, Inventory
 from rollout.domain.node import Node
-from rollout.domain.observed import ALL_PROBES
+from rollout.domain.observed import PROBE_AGENT, PROBE_CAPABILITY, PROBE_LINKS
+
+PLANNED_ON = (PROBE_LINKS, PROBE_AGENT, PROBE_CAPABILITY)
+"""Probes whose documents a plan rests on: all of them only read, on any node."""
 
 
-def collect(world: World, names: Sequence[str] = (), probes: Sequence[str] = ALL_PROBES) -> Inventory:
+def collect(world: World, names: Sequence[str] = (), probes: Sequence[str] = PLANNED_ON) -> Inventory:
     """Read the cluster once, then observe the nodes called `names` (all when empty) in one batch.
 
     Names the cluster does not know are left to the planner, which says which is near.
