@@ -23,7 +23,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Cost(NamedTuple):
-    """What the kernel has counted for a program: runs, their total time in ns, runs it skipped as nested in themselves."""
+    """What the kernel has counted for a program: runs, their time in ns, runs it skipped as nested in themselves."""
 
     runs: int
     run_ns: int

@@ -14,7 +14,6 @@ import ctypes
 import errno
 import importlib
 import os
-import shutil
 import sys
 import tempfile
 import time

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import struct
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -66,33 +65,29 @@ class Table:
     def received(self) -> dict[int, Received]:
         """What each pod's device has received so far, by the host link's index; those that are gone are left out."""
         found: dict[int, Received] = {}
-        with _Foreign() as kernel:
+        with rtnetlink.Netlink() as kernel:
             for link in self.links.values():
                 if link.pod is None or link.peer_netnsid is None:
                     continue
                 with contextlib.suppress(OSError, ValueError):
-                    found[link.ifindex] = kernel.received(link.peer_netnsid, link.pod[1])
+                    found[link.ifindex] = _received(kernel, link.peer_netnsid, link.pod[1])
         return found
 
 
-class _Foreign(rtnetlink.Netlink):
-    """A route socket that also asks for links of other namespaces, by our number for them (kernel 4.17)."""
-
-    def received(self, netnsid: int, ifindex: int) -> Received:
-        body = struct.pack("=BxHiII", 0, 0, ifindex, 0, 0)
-        body += rtnetlink.attribute(_IFLA_TARGET_NETNSID, struct.pack("=i", netnsid))
-        link = rtnetlink.decode_link(self._one(rtnetlink.RTM_GETLINK, rtnetlink.RTM_NEWLINK, body))
-        if link.statistics is None:
-            raise ValueError(os.strerror(61))
-        return Received(link.statistics.rx_packets, link.statistics.rx_bytes)
+def _received(kernel: rtnetlink.Netlink, netnsid: int, ifindex: int) -> Received:
+    """What a link of another namespace, given by our number for that, has received (kernel 4.17 and newer)."""
+    body = struct.pack("=BxHiII", 0, 0, ifindex, 0, 0)
+    body += rtnetlink.attribute(_IFLA_TARGET_NETNSID, struct.pack("=i", netnsid))
+    link = rtnetlink.decode_link(kernel._one(rtnetlink.RTM_GETLINK, rtnetlink.RTM_NEWLINK, body))
+    if link.statistics is None:
+        raise ValueError(f"the kernel counts nothing for link {ifindex} of namespace {netnsid}")
+    return Received(link.statistics.rx_packets, link.statistics.rx_bytes)
 
 
 def grown(before: Mapping[int, Received], after: Mapping[int, Received]) -> dict[int, Received]:
     """Difference of two readings; for a link that was not there at the first, all of it."""
     nothing = Received(0, 0)
     return {
-        index: Received(
-            now.packets - before.get(index, nothing).packets, now.bytes - before.get(index, nothing).bytes
-        )
+        index: Received(now.packets - before.get(index, nothing).packets, now.bytes - before.get(index, nothing).bytes)
         for index, now in after.items()
     }

@@ -60,7 +60,7 @@ class Probe:
         """Run the known workload, return what was counted. Raises OSError when there can be none."""
         raise NotImplementedError
 
-    def body(self, window: Window) -> dict[str, Any]:
+    def body(self, _window: Window, /) -> dict[str, Any]:
         """The document's own part, out of the maps."""
         raise NotImplementedError
 
@@ -93,8 +93,11 @@ def settled(count: Callable[[], int], wanted: int) -> int:
 
 def compared(what: str, expected: Mapping[str, int], seen: Mapping[str, int]) -> SelfTest:
     """A self-test of several counts, by name; both numbers of each that differs are in the message."""
-    wrong = [f"{name}: sent {number}, seen {seen.get(name, 0)}" for name, number in expected.items()]
-    wrong = [text for text, (name, number) in zip(wrong, expected.items()) if seen.get(name, 0) != number]
+    wrong = [
+        f"{name}: sent {number}, seen {seen.get(name, 0)}"
+        for name, number in expected.items()
+        if seen.get(name, 0) != number
+    ]
     message = f"cannot trust probe {what}: it miscounts its self-test ({'; '.join(wrong)})" if wrong else ""
     return SelfTest(sum(expected.values()), sum(seen.get(name, 0) for name in expected), message)
 

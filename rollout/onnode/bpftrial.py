@@ -1,9 +1,9 @@
 """A small network of our own with known traffic, on which a probe proves that it counts.
 
-Two network namespaces joined by a veth pair and, where the kernel has it, a netkit pair, all held by a child process and
-by nothing else: when the child ends, however it ends, the kernel takes them away. The child is started before the
-compiler, while the process is small, and makes its network meanwhile. Addresses are out of 198.18.0.0/15, which is for
-tests of networks (RFC 2544).
+Two network namespaces joined by a veth pair and, where the kernel has it, a netkit pair, all held by a child process
+and by nothing else: when the child ends, however it ends, the kernel takes them away. The child is started before the
+compiler, while the process is small, and makes its network meanwhile. Addresses are out of 198.18.0.0/15, which is
+for tests of networks (RFC 2544).
 """
 
 from __future__ import annotations
@@ -13,12 +13,9 @@ import errno
 import json
 import os
 import random
-import select
 import signal
 import socket
 import struct
-import time
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from . import rtnetlink

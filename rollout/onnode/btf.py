@@ -44,20 +44,18 @@ class Btf:
 
     def offset(self, structure: str, path: str) -> int:
         """Where the field is in `structure`, in bytes. `path`: names with dots between structs inside structs."""
-        at = self._find(structure, (_STRUCT,))
+        first, *rest = path.split(".")
+        at: int | None = self._find(structure, (_STRUCT,))
         total = 0
-        for name in path.split("."):
-            if at is None:
-                raise BtfError(f"cannot find {structure}.{path} in the kernel's types")
-            found = self._member(at, name, 0)
+        for name in (first, *rest):
+            found = None if at is None else self._member(at, name, 0)
             if found is None:
                 raise BtfError(f"cannot find {structure}.{path} in the kernel's types")
-            bits, kind = found
-            if bits % 8:
-                raise BtfError(f"cannot use {structure}.{path}: it is a bit field in this kernel")
-            total += bits // 8
-            at = self._aggregate(kind) if "." in path else None
-        return total
+            total += found[0]
+            at = self._aggregate(found[1]) if rest else None
+        if total % 8:
+            raise BtfError(f"cannot use {structure}.{path}: it is a bit field in this kernel")
+        return total // 8
 
     def enum(self, name: str) -> dict[int, str]:
         """The names of an enum's values."""

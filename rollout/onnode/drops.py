@@ -1,10 +1,10 @@
 """Probe `drops`: packets that the kernel threw away, by reason, link and protocol (tracepoint skb:kfree_skb).
 
-Packets that ended well are not in it: the kernel frees those through skb:consume_skb. Every reason is kept, the harmless
-ones as well: what is noise is told from the node's own baseline. The names of the reasons are the running kernel's: from
-its BTF, else from the tracepoint's own list of symbols. Reasons of a subsystem have its name and their number there.
-`link` is the pod's host link for both ends of the pair (`side` says which), another device of the host's by its name, and
-empty for devices of namespaces that are no pod's, or when the packet was on no device.
+Packets that ended well are not in it: the kernel frees those through skb:consume_skb. Every reason is kept, the
+harmless ones as well: what is noise is told from the node's own baseline. The names of the reasons are the running
+kernel's: from its BTF, else from the tracepoint's own list of symbols. Reasons of a subsystem have its name and their
+number there. `link` is the pod's host link for both ends of the pair (`side` says which), another device of the host's
+by its name, and empty for devices of namespaces that are no pod's, or when the packet was on no device.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Drops(Probe):
                 found[kind] = found.get(kind, 0) + count
         return found
 
-    def body(self, window: Window) -> dict[str, Any]:
+    def body(self, window: Window, /) -> dict[str, Any]:
         """`drops`, most packets first, and `reasons_from`."""
         ends = window.table.ends()
         totals: dict[tuple[str, str, str, int, str], int] = {}
@@ -130,7 +130,7 @@ class Drops(Probe):
             {"reason": reason, "link": name, "side": side, "ifindex": index, "protocol": protocol, "packets": count}
             for (reason, name, side, index, protocol), count in totals.items()
         ]
-        rows.sort(key=lambda row: (-row["packets"], row["reason"], row["link"], row["protocol"]))
+        rows.sort(key=lambda row: (-int(str(row["packets"])), row["reason"], row["link"], row["protocol"]))
         return {"drops": rows, "reasons_from": self._reasons.origin}
 
 

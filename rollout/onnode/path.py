@@ -3,10 +3,10 @@
 `from_pod` is what the pod's device has transmitted, `to_pod` what the host link has. A packet that a netkit program
 redirects to a NIC is in `from_pod`, though the host link never receives it. `refused` were not taken by the driver: a
 netkit link whose program is gone drops them so.
-bpf_redirect_peer puts a packet into the pod without any transmit, and no tracepoint sees that: what the pod's device has
-received beyond the transmits, by the kernel's own counter, is added to `to_pod` and given as `redirected`.
-`hops`: from the transmit on one end to the receive on the other, [2^i, 2^(i+1)) ns in place i; only between the two ends
-of one pair, and only samples (packets that overtake each other in the probe's table are left out).
+bpf_redirect_peer puts a packet into the pod without any transmit, and no tracepoint sees that: what the pod's device
+has received beyond the transmits, by the kernel's own counter, is added to `to_pod` and given as `redirected`.
+`hops`: from the transmit on one end to the receive on the other, [2^i, 2^(i+1)) ns in place i; only between the two
+ends of one pair, and only samples (packets that overtake each other in the probe's table are left out).
 """
 
 from __future__ import annotations
@@ -60,12 +60,10 @@ class Path(Probe):
         return {kind: devices.get(place, _nothing())["packets"] for kind, place in places.items()}
 
     def _arrived(self, ground: Ground) -> int:
-        pairs = {
-            ((ground.netns[0], pair.indexes[0]), (ground.netns[1], pair.indexes[1])) for pair in ground.pairs
-        }
+        pairs = {((ground.netns[0], pair.indexes[0]), (ground.netns[1], pair.indexes[1])) for pair in ground.pairs}
         return sum(sum(counts) for ends, counts in self._hops() if ends in pairs)
 
-    def body(self, window: Window) -> dict[str, Any]:
+    def body(self, window: Window, /) -> dict[str, Any]:
         """`links` and `hops`."""
         devices = self._devices()
         rows = []

@@ -2,8 +2,8 @@
 
 Counted in every network namespace, so pods are told apart by their addresses; loopback addresses are left out.
 `connects` and `connect_failures` are of connections made from the address, `accepts` of those made to it. A connection
-whose maker gives up before an answer is a failure. `srtt_log2_us` has the kernel's smoothed round-trip time once for each
-segment that arrives (`segments`). Place i of a histogram is [2^i, 2^(i+1)) us; the first one has everything below 2 us.
+whose maker gives up before an answer is a failure. `srtt_log2_us` has the kernel's smoothed round-trip time once for
+each segment that arrives (`segments`). Place i of a histogram is [2^i, 2^(i+1)) us; the first has all below 2 us.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Tcp(Probe):
                 found[f"{pair.kind} {what}"] = far.get(what, 0)
         return found
 
-    def body(self, window: Window) -> dict[str, Any]:
+    def body(self, _window: Window, /) -> dict[str, Any]:
         """`endpoints`, in the order of their addresses as text."""
         return {"endpoints": sorted(self._rows(), key=lambda row: str(row["address"]))}
 

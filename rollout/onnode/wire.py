@@ -1,8 +1,8 @@
 """The eBPF probes of one observation: compiled together, tried on known traffic, watching for one window.
 
-A probe watches through raw tracepoints and does nothing to any link. All it puts into the kernel hangs on descriptors of
-this process, so it is gone with the process, also when that is killed. Before it is trusted, each counts traffic of a
-known amount in namespaces of our own (`bpftrial`); one that miscounts says so in `selftest`, with both numbers.
+A probe watches through raw tracepoints and does nothing to any link. All it puts into the kernel hangs on descriptors
+of this process, so it is gone with the process, also when that is killed. Before it is trusted, each counts traffic of
+a known amount in namespaces of our own (`bpftrial`); one that miscounts says so in `selftest`, with both numbers.
 """
 
 from __future__ import annotations
@@ -102,17 +102,21 @@ class Wire:
         """Fill `_loaded` with what all wanted probes need, or `_failures`."""
         document = entry.guarded("wire", self._compiled)
         if document.get("failed"):
-            self._failures = {name: _failure(document) for name in self._wanted}
+            self._failures = {name: _failure(document) for name in self._wanted} | self._failures
 
     def _compiled(self) -> entry.Document:
         self._types = _types()
         macros: dict[str, int] = {}
         for name in self._wanted:
-            for macro, (structure, field) in PROBES[name].fields.items():
-                macros[macro] = self._types.offset(structure, field)
-        text = SOURCES["common.h"] + "".join(SOURCES[f"{name}.c"] for name in self._wanted)
-        headers = {path: text for path, text in SOURCES.items() if path.startswith(_HEADERS)}
-        self._loaded = bpfcompile.compile_text(text, macros, headers)
+            try:
+                macros.update(_offsets(self._types, PROBES[name].fields))
+            except btf.BtfError as error:
+                self._failures[name] = _failure(entry.guarded(name, partial(_unknown, name, error)))
+        names = [name for name in self._wanted if name not in self._failures]
+        if names:
+            text = SOURCES["common.h"] + "".join(SOURCES[f"{name}.c"] for name in names)
+            headers = {path: content for path, content in SOURCES.items() if path.startswith(_HEADERS)}
+            self._loaded = bpfcompile.compile_text(text, macros, headers)
         return {}
 
     def _attach(self, name: str) -> None:
@@ -166,6 +170,17 @@ def _types() -> btf.Btf:
         text = f"cannot run eBPF probes: this kernel does not describe its own types ({btf.VMLINUX}: {error})"
         hint = "boot a kernel with CONFIG_DEBUG_INFO_BTF (every distribution's that has netkit), or verify without eBPF"
         raise bpfcompile.unavailable(text, hint, "kernel BTF") from error
+
+
+def _offsets(types: btf.Btf, fields: Mapping[str, tuple[str, str]]) -> dict[str, int]:
+    return {macro: types.offset(structure, field) for macro, (structure, field) in fields.items()}
+
+
+def _unknown(name: str, error: btf.BtfError) -> entry.Document:
+    text = f"cannot run probe {name} on kernel {entry.kernel_release()}: {error}"
+    raise bpfcompile.unavailable(
+        text, "this kernel is unlike those that the probe knows: verify without it", "kernel types"
+    )
 
 
 def _failure(document: entry.Document) -> entry.Document:

@@ -6,13 +6,20 @@ By hand: `python -m rollout.adapters.ansible.bundle PROGRAM [REQUEST] | ssh NODE
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rollout.onnode import bpf_sources
+
 PROGRAMS = Path(__file__).resolve().parents[2] / "onnode"
+
+_C_SOURCES = "onnode.bpf_sources"
+_WATCHING = ("path", "drops", "tcp")
+_ONLY_FOR_EBPF = re.compile(r"onnode\.(bpf\w+|btf|wire|path|drops|tcp)")
 
 _LOADER = """
 import importlib, json, sys
@@ -36,18 +43,27 @@ entry.run(PROGRAM, importlib.import_module("onnode." + PROGRAM).main, json.loads
 
 @cache
 def sources() -> Mapping[str, str]:
-    """Text of every module, by its name on the node."""
+    """Text of every module, by its name on the node; the probes' C sources are in one of them."""
     found = {"onnode": ""}
     for path in sorted(PROGRAMS.glob("[!_]*.py")):
         found[f"onnode.{path.stem}"] = path.read_text(encoding="utf-8")
+    found[_C_SOURCES] = f"SOURCES = {bpf_sources.SOURCES!r}\n"
     return found
+
+
+def needed(program: str, request: Mapping[str, Any]) -> Mapping[str, str]:
+    """The modules that `program` may import: those of the eBPF probes go along only where one of them is asked for."""
+    asked = request.get("probes", _WATCHING) if program == "observe" else ()
+    if program == "wire" or any(probe in _WATCHING for probe in asked):
+        return sources()
+    return {name: text for name, text in sources().items() if not _ONLY_FOR_EBPF.fullmatch(name)}
 
 
 def bundle(program: str, request: Mapping[str, Any]) -> str:
     """The text that runs `program` with `request`."""
     if f"onnode.{program}" not in sources():
         raise ValueError(f"cannot run {program} on a node: there is no such program in {PROGRAMS}")
-    head = f"SOURCES = {dict(sources())!r}\nPROGRAM = {program!r}\nREQUEST = {json.dumps(request)!r}\n"
+    head = f"SOURCES = {dict(needed(program, request))!r}\nPROGRAM = {program!r}\nREQUEST = {json.dumps(request)!r}\n"
     return head + _LOADER
 
 
