@@ -6,6 +6,7 @@ has `lxcp` to the peer. Addresses carry the process's number, so that test proce
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ from typing import Any
 
 from rollout.adapters.ansible.bundle import bundle
 
+_numbers = itertools.count(1)
 ECHO = Path(__file__).parents[2] / "rollout/onnode/echo.py"
 TOKEN = "t0ken"
 PORTS = "8791,8792,8793"
@@ -39,10 +41,12 @@ class Net:
     """The namespaces by their short names: node, far, a, b, p."""
 
     def __init__(self) -> None:
-        self._tag = f"nkrt{os.getpid()}"
+        self._carrier: subprocess.Popen[bytes] | None = None
+        number = next(_numbers)
+        self._tag = f"nkrt{os.getpid()}x{number}"
         second = os.getpid() % 200 + 20
         third = os.getpid() // 200 % 200
-        base = {"a": (1, 7), "b": (1, 8), "p": (2, 9)}
+        base = {"a": (number % 7, 7), "b": (number % 7, 8), "p": (number % 7, 9)}
         self.v4 = {who: f"10.{second}.{third}.{n * 16 + m}" for who, (n, m) in base.items()}
         self.v6 = {who: f"fd00:{os.getpid():x}::{n}:{m}" for who, (n, m) in base.items()}
         self.node_address, self.far_address = "192.168.77.11", "192.168.77.12"
@@ -54,14 +58,27 @@ class Net:
         """Run a command in a namespace."""
         return sh("ip", "netns", "exec", self.name(who), *words, check=check)
 
-    def build(self) -> None:
+    def build(self, *, loss_per_mille: int = 0, delay_ms: int = 0) -> None:
+        """Make everything. With loss or delay the two nodes are joined by a wire that has them, each way."""
         for who in ("node", "far", "a", "b", "p"):
             sh("ip", "netns", "add", self.name(who))
             self.exec(who, "ip", "link", "set", "lo", "up")
             self.exec(who, "sysctl", "-qw", *_SYSCTLS, check=False)
         for host, pod, link in (("node", "a", "lxca"), ("node", "b", "lxcb"), ("far", "p", "lxcp")):
             self._pod(host, pod, link)
-        self._join_nodes()
+        if loss_per_mille or delay_ms:
+            self._wire(loss_per_mille, delay_ms)
+        else:
+            far = self.name("far")
+            self.exec("node", "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", far)
+        self._address_nodes()
+
+    def _wire(self, loss_per_mille: int, delay_ms: int) -> None:
+        words = [sys.executable, "-m", "tests.onnode.lossywire", self.name("node"), self.name("far")]
+        words += [str(loss_per_mille), str(delay_ms), "7"]
+        self._carrier = subprocess.Popen(words, stdout=subprocess.PIPE, cwd=ECHO.parents[2])
+        assert self._carrier.stdout is not None
+        assert self._carrier.stdout.readline() == b"ready\n"
 
     def _pod(self, host: str, pod: str, link: str) -> None:
         self.exec(host, "ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", self.name(pod))
@@ -77,10 +94,7 @@ class Net:
         self.exec(pod, "ip", "route", "add", "default", "via", "169.254.1.1")
         self.exec(pod, "ip", "route", "add", "default", "via", "fe80::1", "dev", "eth0")
 
-    def _join_nodes(self) -> None:
-        self.exec(
-            "node", "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", self.name("far")
-        )
+    def _address_nodes(self) -> None:
         six = {"node": "fd00:77::11", "far": "fd00:77::12"}
         four = {"node": self.node_address, "far": self.far_address}
         for me, other, behind in (("node", "far", ("p",)), ("far", "node", ("a", "b"))):
@@ -93,6 +107,10 @@ class Net:
         self.exec("node", "ip", "route", "add", "default", "via", self.far_address)
 
     def remove(self) -> None:
+        """Take everything away."""
+        if self._carrier is not None:
+            self._carrier.kill()
+            self._carrier.communicate()
         for who in ("node", "far", "a", "b", "p"):
             sh("ip", "netns", "del", self.name(who), check=False)
 
