@@ -17,7 +17,7 @@ from typing import Any
 SCHEMA = 1
 Document = dict[str, Any]
 
-_READING_FAILURES = (OSError, ValueError, KeyError, TypeError, RuntimeError)
+_READING_FAILURES = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError)
 
 
 class Refusal(Exception):

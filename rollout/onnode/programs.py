@@ -13,10 +13,10 @@ import errno
 import os
 from typing import Any
 
-from . import bpfquery, devices, entry, rtnetlink
+from . import attached, devices, entry, rtnetlink
 
-_TCX = (("tcx-ingress", bpfquery.TCX_INGRESS), ("tcx-egress", bpfquery.TCX_EGRESS))
-_NETKIT = (("netkit-primary", bpfquery.NETKIT_PRIMARY), ("netkit-peer", bpfquery.NETKIT_PEER))
+_TCX = (("tcx-ingress", attached.TCX_INGRESS), ("tcx-egress", attached.TCX_EGRESS))
+_NETKIT = (("netkit-primary", attached.NETKIT_PRIMARY), ("netkit-peer", attached.NETKIT_PEER))
 _CLSACT = (("tc-ingress", rtnetlink.TC_CLSACT_INGRESS), ("tc-egress", rtnetlink.TC_CLSACT_EGRESS))
 
 Row = dict[str, Any]
@@ -38,24 +38,24 @@ class Reading:
     def __init__(self, kernel: rtnetlink.Netlink) -> None:
         self.unread: list[Row] = []
         self._kernel = kernel
-        self._programs: dict[int, bpfquery.Program] = {}
+        self._programs: dict[int, attached.Program] = {}
 
     def device(self, one: devices.Device) -> Row:
         """A link with everything attached to it, hook by hook in the order in which programs run."""
         link = one.link
-        attached: list[Row] = []
+        found: list[Row] = []
         for at, kind in (_NETKIT if link.kind == "netkit" else ()) + _TCX:
-            attached += self._hook(link, at, kind)
+            found += self._hook(link, at, kind)
         for at, hook in _CLSACT:
-            attached += self._filters(link, at, hook)
+            found += self._filters(link, at, hook)
         if link.xdp_program:
-            attached += self._rows(link, "xdp", [link.xdp_program])
+            found += self._rows(link, "xdp", [link.xdp_program])
         kind_shown = devices.kind_of(link)
-        return {"name": link.name, "ifindex": link.ifindex, "kind": kind_shown, "role": one.role, "attached": attached}
+        return {"name": link.name, "ifindex": link.ifindex, "kind": kind_shown, "role": one.role, "attached": found}
 
     def _hook(self, link: rtnetlink.Link, at: str, kind: int) -> list[Row]:
         try:
-            return self._rows(link, at, bpfquery.attached(link.ifindex, kind))
+            return self._rows(link, at, attached.programs_on(link.ifindex, kind))
         except OSError as error:
             self._cannot(link, at, error)
             return []
@@ -71,10 +71,10 @@ class Reading:
         rows = []
         for number in numbers:
             try:
-                known = self._programs[number] = self._programs.get(number) or bpfquery.program(number)
+                known = self._programs[number] = self._programs.get(number) or attached.program(number)
             except OSError as error:
                 self._cannot(link, f"the name of program {number} at {at}", error)
-                known = bpfquery.Program(number, "", "")
+                known = attached.Program(number, "", "")
             rows.append({"at": at, "program": known.name, "id": known.id, "tag": known.tag})
         return rows
 

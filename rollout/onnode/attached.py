@@ -44,7 +44,7 @@ def call(command: int, attributes: ctypes.Array[ctypes.c_char]) -> int:
     return result
 
 
-def attached(ifindex: int, kind: int) -> list[int]:
+def programs_on(ifindex: int, kind: int) -> list[int]:
     """Ids of the programs on a link's hook `kind`, in the order in which they run. Raises OSError.
 
     Zeros behind the fields that an older kernel knows are accepted by it; a kind that it does not know is EINVAL.
