@@ -56,7 +56,7 @@ def _ask(world: World, gate: ExternalGate, subjects: Subjects, cancel: Event | N
 
 
 def gates_end(ctx: StepContext, evidence: Mapping[str, Any]) -> StepEnd | None:
-    """How verify ends by the external gates of scope node: None when all proceed, or none is to be asked.
+    """How verify ends by the external gates of scope node, what they said added to `evidence`; None: none is asked.
 
     On the way back nobody is asked: what is sound enough to be restored is not for others to stop. Raises `Cancelled`.
     """
@@ -64,11 +64,13 @@ def gates_end(ctx: StepContext, evidence: Mapping[str, Any]) -> StepEnd | None:
         return None
     wave = ctx.plan.wave_of(ctx.node.name)
     answers = ask_gates(ctx.world, ctx.plan, GateScope.NODE, wave, ctx.node.name, cancel=ctx.cancel)
-    decision = worst(a.decision for a in answers)
-    if decision is GateDecision.PROCEED:
+    if not answers:
         return None
+    decision = worst(a.decision for a in answers)
     said = next(a for a in answers if a.decision is decision)
     evidence = {**evidence, "gates": [to_plain(a) for a in answers]}
+    if decision is GateDecision.PROCEED:
+        return StepEnd(Result.DONE, evidence=evidence)
     if decision is GateDecision.ROLL_BACK:
         reason = f"the gate {said.gate} rolls back: {said.reason}"
         return StepEnd(Result.FAILED, f"gate-{said.gate}", reason, f"rollout why {ctx.node.name}", evidence)
@@ -130,7 +132,14 @@ class _Looks:
                 break
             if self.world.clock.wait(_LOOK_EVERY_S, self.cancel):
                 raise Cancelled("cancelled", "cannot finish the look at a gate: it was stopped")
-        return found
+        return {name: _believed(look, fails[name]) for name, look in found.items()}
 
     def _once(self, names: Sequence[str], number: int) -> dict[str, NodeLook]:
         return look_again(self.world, self.plan, self.rollout, names, f"gate/{self.wave}/{number}", self.cancel)
+
+
+def _believed(look: NodeLook, fails: int) -> NodeLook:
+    """A failure that the deadline left no time to see twice is none yet, but nothing to proceed on either."""
+    if look.status is Status.FAIL and fails < _FAILS_TO_BELIEVE:
+        return NodeLook(Status.INCONCLUSIVE, look.check, look.message)
+    return look

@@ -13,11 +13,14 @@ import pytest
 from rollout.app.apply import Application
 from rollout.app.journal import load
 from rollout.app.world import Who
+from rollout.checks.catalog import CHECKS
 from rollout.domain.errors import Refused
-from rollout.domain.journal import Body, Entry
-from rollout.domain.lifecycle import RolloutPhase
-from rollout.domain.policy import MethodChoice
+from rollout.domain.journal import Body, Entry, WaveTakenBack
+from rollout.domain.lifecycle import NodePhase, RolloutPhase
+from rollout.domain.policy import CheckLevel, MethodChoice, OnFailure
+from rollout.engine.rules import comes_to_rest
 from tests.fakes.store import MemoryJournalStore, MemoryState
+from tests.support.faults import Stray
 from tests.support.world import Model, quick
 
 EFFECTS = frozenset({
@@ -128,3 +131,66 @@ def test_a_death_at_each_of_the_first_effects(number: int) -> None:
     assert live_through(model, made.record.id, [number]) == 2
     assert model.kinds()["n1"] == {"netkit"}
     assert model.leftovers() == []
+
+
+WATCHED = ("links", "agent-mode", "agent-health")
+
+
+def a_wave_to_take_back() -> tuple[Model, str]:
+    """Three nodes in one wave; the last one fails, and the policy takes them all back."""
+    model = Model(("n1", "n2", "n3"))
+    made = model.planned(
+        quick(
+            canary=3,
+            soak_fenced_s=0,
+            soak_loaded_s=0,
+            on_failure=OnFailure.ROLL_BACK_WAVE,
+            checks={name: CheckLevel.OFF for name in CHECKS if name not in WATCHED},
+        )
+    )
+    Stray(model, made.plan.waves[0].nodes[-1])
+    return model, made.record.id
+
+
+def live_to_hold(model: Model, rollout: str, deaths: list[int]) -> int:
+    """As `live_through`, up to the moment when the rollout is held and at rest: what follows is a person's word."""
+    for pid in range(1, 60):
+        fate = Fate()
+        fate.at = deaths.pop(0) if deaths else -1
+        try:
+            run(model, rollout, fate, pid)
+        except (Death, Refused):
+            assert fate.dead
+        finally:
+            fate.dead = True
+            model.cluster.hook = lambda *_: None
+        _, state = load(model.world().store, rollout)
+        if state.phase is RolloutPhase.HELD and not comes_to_rest(state):
+            return pid
+    raise AssertionError("it never came to rest")
+
+
+def require_all_taken_back(model: Model, rollout: str) -> None:
+    _, state = load(model.world().store, rollout)
+    assert {n: s.phase for n, s in state.nodes.items()} == dict.fromkeys(("n1", "n2", "n3"), NodePhase.ROLLED_BACK)
+    assert "is taken back" in state.reason
+    assert model.kinds() == {"n1": {"veth"}, "n2": {"veth"}, "n3": {"veth"}}
+    assert model.leftovers() == []
+    taken = [e.body for e in model.world().store.read(rollout) if isinstance(e.body, WaveTakenBack)]
+    assert len(taken) == 1
+    assert model.world().store.verify_chain() == ()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_deaths_while_a_wave_goes_back_end_in_the_same_state(seed: int) -> None:
+    chance = random.Random(seed)
+    model, rollout = a_wave_to_take_back()
+    live_to_hold(model, rollout, [chance.randint(1, 120) for _ in range(chance.randint(2, 6))])
+    require_all_taken_back(model, rollout)
+
+
+@pytest.mark.parametrize("number", range(1, 260, 8))
+def test_a_death_at_any_effect_of_a_wave_that_goes_back(number: int) -> None:
+    model, rollout = a_wave_to_take_back()
+    assert live_to_hold(model, rollout, [number]) <= 2
+    require_all_taken_back(model, rollout)
