@@ -18,10 +18,14 @@ QUANTILES = ("p50", "p90", "p99")
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """One node's evidence before and after its way forward; None where it was not observed."""
+    """One node's evidence before and after its way forward; None where it was not observed.
+
+    `stands`: it is in the new mode now, so that its evidence after tells of what is.
+    """
 
     before: Evidence | None
     after: Evidence | None
+    stands: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ class TcpTotals:
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """Nodes alike. `measured`: how many of them have evidence of both sides."""
+    """Nodes alike. `measured`: how many are compared; `apart`: which are not, being in another mode now."""
 
     kernel: str
     method: str
@@ -72,6 +76,7 @@ class Cohort:
     target: str
     nodes: tuple[str, ...]
     measured: int
+    apart: tuple[str, ...]
     links: tuple[Mapping[str, int], Mapping[str, int]]
     """Endpoint links by kind over all observed nodes, before and after."""
     latency: tuple[LatencyChange, ...]
@@ -91,13 +96,14 @@ def cohort_of(node: NodePlan) -> tuple[str, str, str, str]:
 
 
 def cohort(key: tuple[str, str, str, str], nodes: Mapping[str, Sides]) -> Cohort:
-    """One cohort's comparison, over the nodes that have evidence of both sides."""
-    pairs = [(s.before, s.after) for s in nodes.values() if s.before is not None and s.after is not None]
+    """One cohort's comparison, over the nodes that stand in the new mode and have evidence of both sides."""
+    pairs = [(s.before, s.after) for s in nodes.values() if s.before is not None and s.after is not None and s.stands]
     before, after = [b for b, _ in pairs], [a for _, a in pairs]
     return Cohort(
         *key,
         nodes=tuple(nodes),
         measured=len(pairs),
+        apart=tuple(name for name, s in nodes.items() if s.after is not None and not s.stands),
         links=(_links(before), _links(after)),
         latency=tuple(_latency(pairs)),
         loss=tuple(_loss(pairs)),

@@ -24,7 +24,7 @@ from rollout.domain.observed import (
     Cell,
     Frame,
     Path,
-    Reach,
+    loose,
     parse_agent,
     parse_drops,
     parse_links,
@@ -33,7 +33,6 @@ from rollout.domain.observed import (
     parse_reach,
     parse_tcp,
 )
-from rollout.domain.observed import loose
 
 B = TypeVar("B", Burst, Cell)
 
@@ -202,7 +201,7 @@ def traffic(stored: Stored, prefix: str) -> Traffic:
     total = Traffic()
     for attempt, seen in stored:
         if attempt.startswith(prefix) and seen.probe == PROBE_REACH:
-            total = total.plus(_sent(parse_reach(seen)))
+            total = total.plus(_sent(loose.row(loose.document(seen))))
     return total
 
 
@@ -284,15 +283,21 @@ def _cells(key: str, rows: Sequence[Cell]) -> Cells:
     return Cells(key, sum(row.tries for row in rows), sum(row.ok for row in rows), broken)
 
 
-def _sent(reach: Reach | None) -> Traffic:
-    if reach is None:
-        return Traffic()
+def _sent(document: Mapping[str, Any]) -> Traffic:
+    """Counted without the thousands of round trips, since every attempt of every node is read for it."""
+    packets = [_of(row, "sent", "received") for row in loose.rows(document.get("bursts"))]
+    requests = [_of(row, "tries", "ok") for row in loose.rows(document.get("cells"))]
     return Traffic(
-        sum(burst.sent for burst in reach.bursts),
-        sum(burst.lost for burst in reach.bursts),
-        sum(cell.tries for cell in reach.cells),
-        sum(cell.tries - cell.ok for cell in reach.cells),
+        sum(sent for sent, _ in packets),
+        sum(lost for _, lost in packets),
+        sum(tries for tries, _ in requests),
+        sum(failed for _, failed in requests),
     )
+
+
+def _of(row: Mapping[str, Any], whole: str, part: str) -> tuple[int, int]:
+    number = loose.count(row.get(whole))
+    return number, max(0, number - loose.count(row.get(part)))
 
 
 def _policy(seen: Observation, _sure: bool) -> dict[str, Any]:

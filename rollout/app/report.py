@@ -263,7 +263,7 @@ def report(world: World, reference: str, *, every: bool = False) -> Report:
         troubled = _troubled(line, history)
         detail = _detail(line, history, stored, sure=everyone or troubled)
         key = cohort_of(planned)
-        sides[key][line.name] = Sides(detail.before, detail.after)
+        sides[key][line.name] = Sides(detail.before, detail.after, line.phase in _WELL)
         mine = traffic(stored, "forward/baseline/")
         later = _traffic_after(stored)
         before, during = before.plus(mine), during.plus(later)

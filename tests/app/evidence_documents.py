@@ -264,12 +264,8 @@ class Telling:
 
 
 def verdicts_of(node: str, *, failing: bool) -> tuple[Verdict, ...]:
-    compared = {
-        "compared": [
-            {"id": "same-node/udp/v4 p50", "before_us": 210, "now_us": 20200 if failing else 190, "limit_us": 5000}
-        ],
-        "error_ppm": 1000,
-    }
+    numbers = {"before_us": 210, "now_us": 20200 if failing else 190, "tolerance_us": 5000}
+    compared = {"compared": {"same-node/udp/v4 p50": numbers}, "error_ppm": 1000}
     latency = (
         Verdict("latency", node, Status.FAIL, "same-node p50 rose from 210 us to 20200 us", compared)
         if failing

@@ -21,6 +21,9 @@ LONGEST = 2000
 """So many characters of one text are shown; the JSON form has all of it."""
 
 
+_LONG_WORD = 28
+
+
 def render_html(report: Report) -> str:
     """The whole document."""
     return _template().render(title=f"Rollout {report.rollout}", parts=report_page(report)) + "\n"
@@ -38,7 +41,13 @@ def _template() -> Template:
         auto_reload=False,
     )
     environment.filters["kind"] = lambda part: type(part).__name__
+    environment.filters["unbroken"] = _unbroken
     return environment.get_template("report.html.j2")
+
+
+def _unbroken(text: str) -> bool:
+    """Whether a cell holds a word so long that it must be broken to fit."""
+    return any(len(word) > _LONG_WORD for word in text.split(" "))
 
 
 def _shown(value: Any) -> Any:

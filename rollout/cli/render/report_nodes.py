@@ -143,11 +143,18 @@ def _cells(cell: Cells | None) -> str:
 
 
 def _link_times(looks: Sequence[Evidence]) -> Iterator[tuple[str, ...]]:
-    tables = [{h.key: h for h in e.hops} for e in looks]
-    for key in sorted({key for table in tables for key in table}):
-        found = [table.get(key) for table in tables]
+    """Link kinds differ from look to look, so they stand in the cells."""
+    for direction in ("from-pod", "to-pod"):
         for name, permille in (("p50", 500), ("p99", 990)):
-            yield f"time across {key}: {name} in", *(words.bucket_words(h, permille) if h else "" for h in found)
+            cells = (
+                "; ".join(
+                    f"{hop.key.rsplit(' ', 1)[0]}: {words.bucket_words(hop, permille)}"
+                    for hop in evidence.hops
+                    if hop.key.endswith(f" {direction}")
+                )
+                for evidence in looks
+            )
+            yield f"time across the link, {direction}: {name} in", *cells
 
 
 def _node_tcp(looks: Sequence[Evidence]) -> Iterator[tuple[str, ...]]:

@@ -58,8 +58,8 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "applied by", "; ".join(words.run_words(report)) or "nobody"
     yield "asked for", "; ".join(f"{a.verb} by {a.by}, {moment(a.at)}: {a.reason or '-'}" for a in report.asks)
     yield "started, ended", _when(report)
-    yield "probe traffic lost before", words.lost(report.before)
-    yield "probe traffic lost from then on", words.lost(report.during)
+    yield "lost of our probes' traffic, before", words.lost(report.before)
+    yield "lost of it from then on", words.lost(report.during)
     yield "open", words.open_words(report)
     yield "report made", f"{moment(report.made)}, netkit-rollout {report.program}"
 
@@ -123,7 +123,10 @@ def _times(report: Report) -> Iterator[Part]:
 
 def _cohorts(report: Report) -> Iterator[Part]:
     yield Heading("Before and after, by cohort")
-    yield Para("Nodes of one cohort share kernel, method and modes. A round-trip time is the median over their own.")
+    yield Para(
+        "Nodes of one cohort share kernel, method and modes. A round-trip time is the median over their own. Nodes "
+        "that are not in the new mode now are left out, so that after means what stands."
+    )
     for number, cohort in enumerate(report.cohorts, 1):
         yield Heading(f"Cohort {number}: {cohort.title}", 3)
         yield from _cohort(cohort)
@@ -131,14 +134,17 @@ def _cohorts(report: Report) -> Iterator[Part]:
 
 def _cohort(cohort: Cohort) -> Iterator[Part]:
     measured = f"{cohort.measured} of {count(len(cohort.nodes), 'node')} observed both before and after"
+    if cohort.apart:
+        measured += f"; left out, and shown one by one below: {', '.join(cohort.apart[:20])}"
+        measured += f" and {len(cohort.apart) - 20} more" if len(cohort.apart) > 20 else ""
     if not cohort.measured:
         yield Para(f"{measured}: there is nothing to compare.", Tone.CARE)
         return
     yield Pairs(
         (
             ("observed", measured),
-            ("endpoint links before, by the kernel", words.kinds(cohort.links[0])),
-            ("endpoint links after, by the kernel", words.kinds(cohort.links[1])),
+            ("links before, by the kernel", words.kinds(cohort.links[0])),
+            ("links after, by the kernel", words.kinds(cohort.links[1])),
         )
     )
     yield from _latency(cohort.latency)

@@ -57,7 +57,8 @@ def step_legend() -> Markup:
     for name, (colour, steps) in STEP_GROUPS.items():
         parts += [svg.box(x, 2, 10, 10, colour, ", ".join(steps)), svg.text(x + 15, 11, name, colour=svg.FAINT)]
         x += 40 + 6.6 * len(name)
-    parts.append(svg.text(x, 11, "✕ did not go through", colour=svg.FAINT))
+    parts += [svg.line(x, 11, x + 14, 11, svg.BACK, 2), svg.text(x + 19, 11, "the way back", colour=svg.FAINT)]
+    parts += [svg.cross(x + 120, 7), svg.text(x + 131, 11, "did not go through", colour=svg.FAINT)]
     return svg.picture(svg.WIDTH, 16, "Colours of steps", parts)
 
 
@@ -122,6 +123,7 @@ def _bar(step: StepTime, zero: datetime, made: datetime) -> svg.Bar:
         _COLOUR_OF_STEP.get(step.step, "#9aa5ad"),
         f"{step_name(step.step, step.track)}{again}: {ended}, {span(length)} from {moment(step.start)}",
         failed=step.result in ("failed", "held", "lost"),
+        back=step.track != "forward",
     )
 
 

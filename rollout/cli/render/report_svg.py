@@ -18,11 +18,13 @@ INK, FAINT, RULE = "#1f2933", "#5b6770", "#d9dee3"
 BEFORE, AFTER, BACK = "#0072b2", "#d55e00", "#8250a0"
 """Blue, vermilion, violet: told apart with every common colour blindness, and as greys by their marks."""
 
-WIDTH = 720
-_LABEL = 168
+WIDTH = 980
+_LABEL = 190
 _RIGHT = 16
 _ROW = 22
 _LONGEST = 26
+_TICK = 54
+"""Room for a histogram's tick in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class Bar:
     colour: str
     title: str
     failed: bool = False
+    back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +72,18 @@ class GanttRow:
     bars: tuple[Bar, ...]
 
 
+_NO_XML = dict.fromkeys((0xFFFE, 0xFFFF), "\ufffd")
+
+
+def shown(words: object) -> str:
+    """Words as they are drawn: nothing that steers, nothing that XML forbids (XML 1.0, 2.2)."""
+    return plain(words).translate(_NO_XML)
+
+
 def text(x: float, y: float, words: object, *, anchor: str = "start", colour: str = INK, size: int = 12) -> Markup:
     """A piece of text."""
     return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}" fill="{}" font-size="{}">{}</text>').format(
-        x, y, anchor, colour, size, plain(words)
+        x, y, anchor, colour, size, shown(words)
     )
 
 
@@ -83,12 +94,20 @@ def line(x1: float, y1: float, x2: float, y2: float, colour: str = RULE, width: 
     )
 
 
-def box(x: float, y: float, width: float, height: float, colour: str, title: str = "", frame: str = "none") -> Markup:
-    """A filled rectangle; the title shows under a pointer. `frame`: colour of its outline."""
-    inner = Markup("<title>{}</title>").format(plain(title)) if title else Markup()
-    return Markup('<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill="{}" stroke="{}">{}</rect>').format(
-        x, y, max(width, 0.5), max(height, 0.0), colour, frame, inner
+def box(x: float, y: float, width: float, height: float, colour: str, title: str = "") -> Markup:
+    """A filled rectangle; the title shows under a pointer."""
+    inner = Markup("<title>{}</title>").format(shown(title)) if title else Markup()
+    return Markup('<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill="{}">{}</rect>').format(
+        x, y, max(width, 0.5), max(height, 0.0), colour, inner
     )
+
+
+def cross(x: float, y: float) -> Markup:
+    """What did not go through: black on a white edge, so that it stands out on every colour."""
+    path = f"M{x - 4:.1f} {y - 4:.1f}l8 8m0 -8l-8 8"
+    return Markup(
+        '<path d="{0}" stroke="#fff" stroke-width="5"/><path d="{0}" stroke="{1}" stroke-width="2.2"/>'
+    ).format(path, INK)
 
 
 def cut(words: str, longest: int = _LONGEST) -> str:
@@ -104,7 +123,7 @@ def picture(width: float, height: float, title: str, parts: Sequence[Markup]) ->
     head = Markup(
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {:.0f} {:.0f}" width="{:.0f}" height="{:.0f}" role="img"'
         ' font-family="system-ui, sans-serif"><title>{}</title>'
-    ).format(width, height, width, height, plain(title))
+    ).format(width, height, width, height, shown(title))
     return head + Markup().join(parts) + Markup("</svg>")
 
 
@@ -227,7 +246,7 @@ def histogram(
     if not used:
         return Markup()
     first, last = max(0, min(used) - 1), max(used) + 1
-    width, height, left, top = WIDTH / 2 - 12, 120.0, 44.0, 30.0
+    width, height, left, top = WIDTH / 2 - 12, 130.0, 44.0, 30.0
     shares = [[n / total if total else 0.0 for n in each] for each, total in zip(counts, totals, strict=True)]
     most = max(max(each, default=0.0) for each in shares)
     scale = linear_scale([most * 100], 0.0, height, 5.0)
@@ -248,7 +267,7 @@ def histogram(
                 tall = scale.place(value * 100)
                 words = f"{one.name}: {named(index)} to {named(index + 1)}: {counts[number][index]:,} ({value:.1%})"
                 parts.append(box(x + slot * 0.1 + number * bar, top + height - tall, bar, tall, one.colour, words))
-        every = 1 if slot > 42 else math.ceil(42 / slot)
+        every = math.ceil(_TICK / slot)
         if (index - first) % every == 0:
             parts.append(text(x, top + height + 15, named(index), anchor="middle", colour=FAINT, size=11))
     parts.append(text((left + width) / 2, top + height + 33, axis, anchor="middle", colour=FAINT))
@@ -261,7 +280,7 @@ _STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400
 
 
 def gantt(title: str, rows: Sequence[GanttRow], named: Callable[[float], str], axis: str) -> Markup:
-    """Spans in seconds since a common beginning, one line per row; a failed span is hatched by a frame."""
+    """Spans in seconds since a common beginning, one line per row; a failed span ends in a cross."""
     bars = [bar for row in rows for bar in row.bars]
     if not bars:
         return Markup()
@@ -284,11 +303,11 @@ def gantt(title: str, rows: Sequence[GanttRow], named: Callable[[float], str], a
         y = top + _ROW * index
         parts.append(text(left - 10, y + _ROW / 2 + 4, cut(row.label), anchor="end"))
         for bar in row.bars:
-            frame = INK if bar.failed else "none"
             x = place(bar.start)
-            parts.append(box(x, y + 4, place(bar.end) - x, _ROW - 8, bar.colour, bar.title, frame))
-            if bar.failed:
-                parts.append(text(place(bar.end) + 3, y + _ROW / 2 + 4, "✕", size=11))
+            parts.append(box(x, y + 4, place(bar.end) - x, _ROW - 9, bar.colour, bar.title))
+            if bar.back:
+                parts.append(line(x, y + _ROW - 2.5, place(bar.end), y + _ROW - 2.5, BACK, 2))
+        parts += [cross(place(bar.end), y + _ROW / 2) for bar in row.bars if bar.failed]
     parts.append(text((left + right) / 2, top + height + 14, axis, anchor="middle", colour=FAINT, size=11))
     return picture(WIDTH, top + height + 20, title, parts)
 

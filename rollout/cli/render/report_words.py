@@ -11,7 +11,7 @@ from rollout.app.report import Failure, Report, ShownVerdict
 from rollout.cli.render.words import count, moment
 
 _SCALES = {"ns": ("ns", "µs", "ms", "s"), "us": ("µs", "ms", "s")}
-_MAX_NUMBERS = 24
+_MAX_GROUPS = 24
 NOT_MEASURED = "not measured"
 
 
@@ -59,8 +59,10 @@ def per_second(value: Interval | None) -> str:
 
 
 def percent(ppm: int) -> str:
-    """A share in percent: at most four digits behind the point."""
-    return f"{ppm / 10_000:.4f}".rstrip("0").rstrip(".") + " %"
+    """A share in percent, two significant digits."""
+    value = ppm / 10_000
+    digits = 0 if value >= 10 else 1 if value >= 1 else 2 if value >= 0.1 else 3
+    return f"{value:.{digits}f}".rstrip("0").rstrip(".") + " %" if digits else f"{value:.0f} %"
 
 
 def share(value: Share) -> str:
@@ -99,26 +101,34 @@ def lost(traffic: Traffic) -> str:
 
 
 def numbers(verdict: ShownVerdict) -> str:
-    """What a verdict compared, flattened: `before.p99_us 410; after.p99_us 520`."""
-    rows = list(_flat(verdict.evidence, ""))
-    more = f"; and {len(rows) - _MAX_NUMBERS} more" if len(rows) > _MAX_NUMBERS else ""
-    return "; ".join(f"{name} {value}" for name, value in rows[:_MAX_NUMBERS]) + more
+    """What a verdict compared, one group for each thing compared: `same-node p50: before_us 210, now_us 190; ...`."""
+    rows = list(_groups(verdict.evidence, ""))
+    more = f"; and {len(rows) - _MAX_GROUPS} more" if len(rows) > _MAX_GROUPS else ""
+    return "; ".join(rows[:_MAX_GROUPS]) + more
 
 
-def _flat(value: Any, name: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _flat(inner, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, Sequence) and not isinstance(value, str):
-        if all(not isinstance(item, Mapping | list | tuple) for item in value):
-            shown = ", ".join(str(item) for item in value[:8]) + (", ..." if len(value) > 8 else "")
-            yield name, shown or "none"
-        else:
-            for index, item in enumerate(value):
-                label = str(item.get("id") or item.get("name") or index) if isinstance(item, Mapping) else str(index)
-                yield from _flat(item, f"{name}.{label}")
-    else:
-        yield name, "not told" if value is None else str(value)
+def _groups(value: Mapping[str, Any], name: str) -> Iterator[str]:
+    plain = [f"{key} {_told(inner)}" for key, inner in value.items() if not _nested(inner)]
+    if plain:
+        yield (f"{name}: " if name else "") + ", ".join(plain)
+    for key, inner in value.items():
+        if isinstance(inner, Mapping):
+            yield from _groups(inner, str(key) if not name or name == "compared" else f"{name} {key}")
+        elif _nested(inner):
+            for index, item in enumerate(inner, 1):
+                yield from _groups(item if isinstance(item, Mapping) else {"": item}, f"{name} {key} {index}".strip())
+
+
+def _nested(value: Any) -> bool:
+    return isinstance(value, Mapping) or (
+        isinstance(value, list | tuple) and any(isinstance(item, Mapping | list | tuple) for item in value)
+    )
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(str(item) for item in value[:8]) + (", ..." if len(value) > 8 else "") or "none"
+    return "not told" if value is None else str(value)
 
 
 _DECIDED = {
@@ -136,7 +146,7 @@ _DECIDED = {
 def done_about(failure: Failure) -> str:
     """What was done about a failure, and where the node stands now."""
     decided = _DECIDED.get(failure.decided, failure.decided) or "nothing decided yet"
-    return f"{decided}; now {failure.phase}" if failure.phase else decided
+    return f"{decided}; now {failure.phase.replace('-', ' ')}" if failure.phase else decided
 
 
 def step_name(step: str, track: str) -> str:
@@ -150,7 +160,7 @@ def headline(report: Report) -> str:
     total = len(report.nodes)
     modes = sorted({m.target for m in report.moved})
     words = f"{done} of {count(total, 'node')} moved to {' and '.join(modes)} and proven"
-    rest = [f"{number} {phase}" for phase, number in report.counts.items() if phase != "done"]
+    rest = [f"{number} {phase.replace('-', ' ')}" for phase, number in report.counts.items() if phase != "done"]
     return words + (f"; {', '.join(rest)}" if rest else "") + "."
 
 

@@ -53,7 +53,10 @@ def count(value: Any) -> int:
 
 def counts(value: Any) -> tuple[int, ...]:
     """The numbers of a list."""
-    return tuple(count(item) for item in values(value) if isinstance(item, int | float) and not isinstance(item, bool))
+    found = values(value)
+    if set(map(type, found)) == {int} and min(found) >= 0 and max(found) < _MOST:  # round trips by the thousand
+        return tuple(found)
+    return tuple(count(item) for item in found if isinstance(item, int | float) and not isinstance(item, bool))
 
 
 def texts(value: Any) -> tuple[str, ...]:
