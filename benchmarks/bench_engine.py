@@ -13,7 +13,7 @@ from rollout.app.apply import Application
 from rollout.domain.journal import Outcome, RolloutDecided
 from rollout.domain.lifecycle import RolloutEvent, RolloutPhase
 from tests.builders import NOW, plan_of
-from tests.engine.test_resolver import Drive, small_policy
+from tests.engine.drive import Drive, small_policy
 from tests.support.world import Model, quick
 
 NO_REQUEST = ("view", "wait_change", "out_of_service", "renew_lease")

@@ -153,7 +153,9 @@ KEYS: Mapping[str, str] = {
     "policy.tolerances.latency_percent": "or this many percent of the baseline, whichever is more",
     "policy.tolerances.loss_ppm": "rise of the share of lost packets that is still fine, in parts per million",
     "policy.tolerances.error_ppm": "chance that a verification without any fault fails, in parts per million",
-    "policy.gates": "external gates: a list of {name, source, url, scope, query, proceed_when, roll_back_when}",
+    "policy.gates": (
+        "external gates: a list of {name, source, url, scope, query, proceed_when, roll_back_when, timeout_s}"
+    ),
     "policy.soak_fenced_s": "how long a node is watched before it takes pods again",
     "policy.soak_loaded_s": "how long a wave is watched under load before the next one begins",
     "policy.drain.delete_empty_dir": "evict pods with emptyDir volumes; their scratch data ends with them",

@@ -189,7 +189,7 @@ def test_any_deaths_while_a_wave_goes_back_end_in_the_same_state(seed: int) -> N
     require_all_taken_back(model, rollout)
 
 
-@pytest.mark.parametrize("number", range(1, 260, 8))
+@pytest.mark.parametrize("number", range(1, 380, 12))
 def test_a_death_at_any_effect_of_a_wave_that_goes_back(number: int) -> None:
     model, rollout = a_wave_to_take_back()
     assert live_to_hold(model, rollout, [number]) <= 2

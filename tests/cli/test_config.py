@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,16 @@ def test_the_order_flag_environment_file_default(tmp_path: Path) -> None:
     assert loaded.config.context == "from-flag"
     origins = {key: origin for key, _, origin in shown(loaded)}
     assert (origins["state"], origins["context"], origins["api.qps"]) == ("$ROLLOUT_STATE", "--context", "default")
+
+
+def test_the_readmes_examples_are_read_and_make_sense(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    blocks = [block for block in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "policy:" in block]
+    assert any("gates:" in block for block in blocks)
+    for number, block in enumerate(blocks):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(block)
+        require_sane(load(file, {}, {}).config.policy)
 
 
 def test_every_key_is_described_and_shown() -> None:
