@@ -130,7 +130,7 @@ def test_sudo_lets_a_program_through(sshd: Sshd, tmp_path: Path, folder: Path) -
 def test_python_missing(sshd: Sshd, tmp_path: Path, folder: Path, playbook: str) -> None:
     shutil.copy(SHIPPED / "observe-node.yml", folder)
     hosts = AnsibleHosts(playbooks.settings(sshd, tmp_path, folder, python="/usr/bin/python3.99"))
-    run = hosts.act(playbook, NODE, {"probes": []}, wall_s=60)
+    run = hosts.act(playbook, NODE, {"probes": [], "inputs": {NODE.node: {}}}, wall_s=60)
     assert (run.result, run.code) == (HostResult.FAILED, "python-missing")
 
 
