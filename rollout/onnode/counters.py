@@ -58,9 +58,9 @@ def _pairs_of_lines(path: str) -> dict[str, int]:
     """`Tcp: A B` over `Tcp: 1 2`."""
     lines = _text(path).splitlines()
     found: dict[str, int] = {}
-    for names, values in zip(lines[::2], lines[1::2]):  # noqa: B905 - strict= came with Python 3.10
+    for names, values in zip(lines[::2], lines[1::2]):
         group, _, head = names.partition(":")
-        for name, value in zip(head.split(), values.partition(":")[2].split()):  # noqa: B905
+        for name, value in zip(head.split(), values.partition(":")[2].split()):
             found[f"{group}.{name}"] = int(value)
     return found
 

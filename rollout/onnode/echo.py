@@ -124,7 +124,7 @@ class Server:
     def _control(self, one: Connection) -> bool:
         """True when the bytes so far are taken, or awaited, as a control line."""
         if one.pending.startswith(CONTROL_WORDS):
-            line, ended, _ = one.pending.partition(b"\n")
+            line, ended, _ = one.pending[:_LINE_BYTES].partition(b"\n")
             if ended:
                 self._obey(one, line.split())
                 return True
@@ -249,7 +249,7 @@ def echo_once(family: int, address: tuple[str, int], size: int, limit_s: float) 
 
 def main(arguments: list[str]) -> None:
     """Serve as the arguments say; argparse is left out, since it costs a slow node more than the rest of the start."""
-    options = dict(zip(arguments[::2], arguments[1::2]))  # noqa: B905 - strict= came with Python 3.10
+    options = dict(zip(arguments[::2], arguments[1::2]))
     unknown = sorted(set(options) - {"--token", "--ports"})
     if unknown or len(arguments) % 2 or not options.get("--token") or not options.get("--ports"):
         raise SystemExit("usage: echo --token TOKEN --ports PORT,PORT,...")

@@ -34,22 +34,17 @@ def main(request: entry.Document) -> entry.Document:
     if unknown:
         raise entry.Refusal("unknown-probe", f"cannot run probe {unknown[0]}: known are {', '.join(PROBES)}")
     until = time.monotonic() + float(request.get("limit_s") or _LIMIT_S) - _RESERVE_S
-    found = _read(wanted, request, until)
+    found: dict[str, entry.Document] = {}
+    for probe in (name for name in READING if name in wanted):
+        found[probe] = entry.guarded(probe, partial(_one, probe, request, until))
+        if probe == "agent":
+            request = {**request, "endpoint_links": _endpoint_links(found[probe])}
     watching = tuple(probe for probe in WATCHING if probe in wanted)
     if watching:
         found.update(_watch(watching, wanted, request, until))
     else:
         found.update(_traffic(wanted, request, until))
     return {"documents": {probe: found[probe] for probe in PROBES if probe in wanted}}
-
-
-def _read(wanted: list[str], request: entry.Document, until: float) -> dict[str, entry.Document]:
-    found: dict[str, entry.Document] = {}
-    for probe in (name for name in READING if name in wanted):
-        found[probe] = entry.guarded(probe, partial(_one, probe, request, until))
-        if probe == "agent":
-            request = {**request, "endpoint_links": _endpoint_links(found[probe])}
-    return found
 
 
 def _one(probe: str, request: entry.Document, until: float) -> entry.Document:
@@ -110,6 +105,10 @@ def _finished(one: Any, now: int) -> bool:
     return bool(one.done or now >= one.until_us)
 
 
+def _window_s(request: entry.Document) -> int:
+    return int(((request.get("inputs") or {}).get("window") or {}).get("seconds") or _WINDOW_S)
+
+
 def _watch(
     watching: tuple[str, ...], wanted: list[str], request: entry.Document, until: float
 ) -> dict[str, entry.Document]:
@@ -123,9 +122,7 @@ def _watch(
             wire.open()
             _left(until)
             wire.begin()
-            closes = time.monotonic() + int(
-                ((request.get("inputs") or {}).get("window") or {}).get("seconds") or _WINDOW_S
-            )
+            closes = time.monotonic() + _window_s(request) if wire.watching else 0
             traffic.update(_traffic(wanted, request, until))
             time.sleep(max(0.0, min(closes, until) - time.monotonic()))
             return {"documents": wire.end()}

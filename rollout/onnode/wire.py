@@ -85,6 +85,11 @@ class Wire:
             documents[name] = {**entry.guarded(name, read), "took_ms": self._took_ms()}
         return documents
 
+    @property
+    def watching(self) -> bool:
+        """Whether any probe could be attached: without, there is no window to wait for."""
+        return bool(self._probes)
+
     def close(self) -> None:
         """Take everything out of the kernel. May be repeated."""
         if self._stats >= 0:
