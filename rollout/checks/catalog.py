@@ -134,12 +134,6 @@ def decide(verdicts: Iterable[Verdict], counted: Mapping[str, CheckLevel]) -> St
     return merge([verdict for verdict in verdicts if verdict.check in required], required)
 
 
-def deciding(verdicts: Iterable[Verdict], counted: Mapping[str, CheckLevel], status: Status) -> Verdict | None:
-    """The first required verdict with `status`, which names the cause best; None when a check did not answer at all."""
-    found = (verdict for verdict in verdicts if counted.get(verdict.check) is CheckLevel.REQUIRED)
-    return next((verdict for verdict in found if verdict.status is status), None)
-
-
 def judge_node(
     node: str,
     seen: Seen,

@@ -28,6 +28,8 @@ class Sorted:
     """Broken, and there is no baseline that says whether it ever worked."""
     missing: tuple[str, ...] = ()
     """Worked at the baseline and was not tried now."""
+    narrowed: tuple[str, ...] = ()
+    """Ways whose route allows smaller packets than at the baseline, with both sizes."""
 
     def evidence(self) -> dict[str, object]:
         """Numbers, and the names of what does not work."""
@@ -39,6 +41,7 @@ class Sorted:
             "excluded": list(self.excluded),
             "unknown": names(self.unknown),
             "missing": list(self.missing),
+            "narrowed": list(self.narrowed),
         }
 
 
@@ -88,6 +91,7 @@ def sort_cells(
         tuple(excluded),
         heaps.get("unknown"),
         _missing(before or (), tried),
+        _narrowed(before or (), tried),
     )
 
 
@@ -95,6 +99,25 @@ def _missing(before: Iterable[Cell], tried: Iterable[Cell]) -> tuple[str, ...]:
     """By name alone: another peer may have been asked since."""
     seen = {cell.id for cell in tried}
     return tuple(sorted({cell.id for cell in before if _works(cell) and cell.id not in seen}))
+
+
+def _narrowed(before: Iterable[Cell], tried: Iterable[Cell]) -> tuple[str, ...]:
+    """Larger packets are then not even tried: their requests are missing instead of broken."""
+    then, now = _mtus(before), _mtus(tried)
+    return tuple(
+        f"{path}{f' ({peer})' if peer else ''}: {now[path, family, peer]} bytes, {mtu} at the baseline"
+        for (path, family, peer), mtu in sorted(then.items())
+        if now.get((path, family, peer), mtu) < mtu
+    )
+
+
+def _mtus(cells: Iterable[Cell]) -> dict[tuple[str, int, str], int]:
+    found: dict[tuple[str, int, str], int] = {}
+    for cell in cells:
+        if cell.mtu:
+            way = (cell.path, cell.family, cell.peer)
+            found[way] = min(cell.mtu, found.get(way, cell.mtu))
+    return found
 
 
 def _works(cell: Cell) -> bool:

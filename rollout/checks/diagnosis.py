@@ -51,8 +51,8 @@ def _one_family(broken: Sequence[Cell], works: Sequence[Cell]) -> str:
 def _large(broken: Sequence[Cell], works: Sequence[Cell]) -> str:
     """Every broken cell is larger than a working one of the same way, and no larger one works there."""
 
-    def way(cell: Cell) -> tuple[str, str, int, str]:
-        return (cell.path, cell.protocol, cell.family, cell.peer)
+    def way(cell: Cell) -> tuple[str, str, int, str, str]:
+        return (cell.path, cell.protocol, cell.family, cell.peer, cell.id.removesuffix(f"/{cell.size}"))
 
     for cell in broken:
         sizes = [other.size for other in works if way(other) == way(cell)]

@@ -124,7 +124,7 @@ def _finding(case: Case, reason: str, rates: _Rates, windows: Sequence[Drops], e
         f"{reason}: {now.events} packets dropped in {now.exposure} ms, {before.events} in {before.exposure} ms"
         f" at the baseline, on {', '.join(_links(reason, windows[-1])[:3]) or 'no link'}"
     )
-    if ratio.low <= 1.0 or excess <= _TRIFLE:
+    if ratio.chance > error or excess <= _TRIFLE:
         return Finding(reason, Status.PASS, words, evidence)
     if excess - shift <= _TRIFLE:
         return Finding(reason, Status.INCONCLUSIVE, f"{words}; nodes not yet migrated drop more as well", evidence)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from rollout.checks.finding import Finding, conclude
 from rollout.checks.material import Case
-from rollout.checks.pooled import Bursts, Series, pool
+from rollout.checks.pooled import Bursts, Series, pool, way_of
 from rollout.checks.stats.controls import common_shift
 from rollout.checks.stats.looks import LATENCY as SHARE
 from rollout.checks.stats.looks import at_look, error_of
@@ -70,7 +70,7 @@ def _findings(case: Case, bursts: Bursts, series: Series) -> Iterator[Finding]:
 
 
 def _shift_of_controls(bursts: Bursts, series: Series, q: int) -> int:
-    pairs = bursts.controls.get(series.key[0], [])
+    pairs = bursts.controls.get(way_of(series.latest), [])
     return common_shift([plain(now.rtt_us, q) - plain(then.rtt_us, q) for then, now in pairs if _both(then, now)])
 
 

@@ -10,6 +10,8 @@ from rollout.checks.stats.counts import Count
 from rollout.domain.observed import PROBE_REACH, Burst, Reach, parse_reach
 
 Key = tuple[str, str]
+Way = tuple[str, str, int]
+"""Path, protocol and family: what bursts of different nodes have in common, whose peers differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +25,6 @@ class Series:
     def name(self) -> str:
         """The burst's name, with its peer."""
         return f"{self.key[0]} ({self.key[1]})" if self.key[1] else self.key[0]
-
-    @property
-    def loss(self) -> Count:
-        """Lost packets of all windows."""
-        return loss_of(self.windows)
 
     @property
     def latest(self) -> Burst:
@@ -45,8 +42,8 @@ class Bursts:
     """Bursts of which nothing came back at the baseline either."""
     look: int = 1
     """How many windows were looked at so far."""
-    controls: dict[str, list[tuple[Burst, Burst]]] = field(default_factory=dict)
-    """By burst name: the control's at its baseline and now."""
+    controls: dict[Way, list[tuple[Burst, Burst]]] = field(default_factory=dict)
+    """The controls' bursts of the same way, at their baselines and now."""
 
 
 def loss_of(bursts: Iterable[Burst]) -> Count:
@@ -80,17 +77,22 @@ def _by_key(seen: Seen | None) -> dict[Key, Burst]:
     return {burst.key: burst for burst in found.bursts} if found else {}
 
 
-def _controls(case: Case) -> dict[str, list[tuple[Burst, Burst]]]:
-    pairs: dict[str, list[tuple[Burst, Burst]]] = {}
+def _controls(case: Case) -> dict[Way, list[tuple[Burst, Burst]]]:
+    pairs: dict[Way, list[tuple[Burst, Burst]]] = {}
     for control in case.controls:
-        before, now = _by_name(control.baseline), _by_name(control.seen)
+        before, now = _by_way(control.baseline), _by_way(control.seen)
         for name in before.keys() & now.keys():
             pairs.setdefault(name, []).append((before[name], now[name]))
     return pairs
 
 
-def _by_name(seen: Seen) -> dict[str, Burst]:
-    return {burst.id: burst for burst in _by_key(seen).values()}
+def _by_way(seen: Seen) -> dict[Way, Burst]:
+    return {way_of(burst): burst for burst in _by_key(seen).values()}
+
+
+def way_of(burst: Burst) -> Way:
+    """What it has in common with bursts of other nodes."""
+    return (burst.path, burst.protocol, burst.family)
 
 
 def controls_of(bursts: Bursts, series: Sequence[Series]) -> list[tuple[list[Burst], list[Burst]]]:
@@ -98,7 +100,7 @@ def controls_of(bursts: Bursts, series: Sequence[Series]) -> list[tuple[list[Bur
     depth = max((len(pairs) for pairs in bursts.controls.values()), default=0)
     found: list[tuple[list[Burst], list[Burst]]] = [([], []) for _ in range(depth)]
     for each in series:
-        for place, (before, now) in zip(found, bursts.controls.get(each.key[0], ()), strict=False):
+        for place, (before, now) in zip(found, bursts.controls.get(way_of(each.latest), ()), strict=False):
             place[0].append(before)
             place[1].append(now)
     return [pair for pair in found if pair[0]]

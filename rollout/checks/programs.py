@@ -35,8 +35,8 @@ def judge_programs(case: Case) -> Verdict:
     faults = [*_endpoint_faults(case, now, before), *_host_faults(now, before)]
     if faults:
         return case.say(PROGRAMS, Status.FAIL, named(faults, "; "), evidence)
-    if now.unread:
-        unread = [f"{name} ({why})" for name, why in now.unread]
+    unread = [f"{name} ({why})" for name, why in now.unread if why not in _never_read(before)]
+    if unread:
         return case.say(PROGRAMS, Status.INCONCLUSIVE, f"programs could not be read on {named(unread)}", evidence)
     if case.baseline is not None and before is None:
         why = case.unread(PROGRAMS, PROBE_PROGRAMS, case.baseline).message
@@ -46,19 +46,31 @@ def judge_programs(case: Case) -> Verdict:
     return case.say(PROGRAMS, Status.PASS, "every endpoint link and host device has its programs", evidence)
 
 
+def _never_read(before: Programs | None) -> frozenset[str]:
+    """Reasons that held at the baseline as well: a hook that this kernel has not."""
+    return frozenset(why for _, why in before.unread) if before else frozenset()
+
+
 def _is_endpoint(device: Device) -> bool:
     return device.role in ("endpoint", "health")
 
 
 def _endpoint_faults(case: Case, now: Programs, before: Programs | None) -> Iterator[str]:
     judges_replies = before is not None and _all_have(before, _TO_POD)
-    policies = _peer_policies(case)
+    policies, unread = _peer_policies(case), _doubtful(now, before)
     for device in filter(_is_endpoint, now.devices):
+        if device.name in unread:
+            continue
         netkit = device.kind in (LinkKind.NETKIT_L2, LinkKind.NETKIT_L3)
         if not device.places & _FROM_POD[netkit]:
             yield _no_program(device, netkit, policies.get(device.name, ""))
         elif judges_replies and not device.places & _TO_POD[netkit]:
             yield f"{device.name} has no program towards the pod, as every endpoint link had at the baseline"
+
+
+def _doubtful(now: Programs, before: Programs | None) -> frozenset[str]:
+    """Links of which something could not be read that could be before: what they lack may only not have been seen."""
+    return frozenset(name for name, why in now.unread if why not in _never_read(before))
 
 
 def _all_have(programs: Programs, places: Mapping[bool, frozenset[str]]) -> bool:
@@ -84,7 +96,7 @@ def _no_program(device: Device, netkit: bool, peer_policy: str) -> str:
 
 def _host_faults(now: Programs, before: Programs | None) -> Iterator[str]:
     present = {device.name: device for device in now.devices}
-    unread = {name for name, _ in now.unread}
+    unread = _doubtful(now, before)
     for device in before.devices if before else ():
         if _is_endpoint(device) or device.name in unread:
             continue

@@ -61,6 +61,8 @@ def _say(case: Case, check: str, found: Sorted) -> Verdict:
         total = len(found.broken) + len(found.works)
         told = f"{len(found.broken)} of {total} requests do not pass: {named(names(found.broken))}"
         return case.say(check, Status.FAIL, f"{words}; {told}" if words else told, evidence)
+    if found.narrowed:
+        return case.say(check, Status.FAIL, f"MTU: routes allow less than before: {named(found.narrowed)}", evidence)
     doubts = [
         (found.starting, "refused by a probe pod that is not ready yet"),
         (found.partial, "answered by less than half of the tries"),

@@ -92,7 +92,7 @@ def _rate(name: str, then: Count, now: Count, error: float) -> Finding:
         "ratio_low_percent": percent(ratio.low),
         "ratio_high_percent": percent(ratio.high),
     }
-    worse = ratio.low > 1.0 and now.events - expected > _TRIFLE
+    worse = ratio.chance <= error and now.events - expected > _TRIFLE
     return Finding(name, Status.FAIL if worse else Status.PASS, words, evidence)
 
 

@@ -14,6 +14,8 @@ _TINY = 1e-300
 _PRECISION = 1e-14
 _MOST_TERMS = 2000
 _HALVINGS = 60
+_CLOSE = 1e-7
+"""Relative width at which a bound is found; its lower end is taken, which errs on the safe side."""
 
 
 def beta_cdf(x: float, a: float, b: float) -> float:
@@ -70,7 +72,7 @@ def lower_bound(k: int, n: int, error: float) -> float:
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (low, middle) if at_least.__wrapped__(k, n, middle) > error else (middle, high)
-        if high - low <= 1e-9 * high:
+        if high - low <= _CLOSE * high:
             break
     return low
 

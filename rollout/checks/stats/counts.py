@@ -80,8 +80,15 @@ def compare_rates(before: Count, now: Count, error: float) -> Ratio:
     low = _odds(lower_bound(now.events, total, error))
     high = _odds(upper_bound(now.events, total, error))
     scale = before.exposure / now.exposure
-    chance = at_least(now.events, total, now.exposure / (now.exposure + before.exposure))
-    return Ratio(low * scale, high * scale, chance)
+    return Ratio(low * scale, high * scale, chance_of_rise(before, now))
+
+
+def chance_of_rise(before: Count, now: Count) -> float:
+    """The chance of so many events now, given their sum, were the rates equal; at most the error: a rise is shown."""
+    total = before.events + now.events
+    if not total or not before.exposure or not now.exposure:
+        return 1.0
+    return at_least(now.events, total, now.exposure / (now.exposure + before.exposure))
 
 
 def compare_shares(before: Count, now: Count, error: float) -> ShareChange:
@@ -89,10 +96,10 @@ def compare_shares(before: Count, now: Count, error: float) -> ShareChange:
     ratio = compare_rates(before, now, error)
     least = lower_bound(now.events, now.exposure, error) if now.exposure else 0.0
     most = upper_bound(now.events, now.exposure, error)
-    if ratio.low > 1.0:
-        low = least * (1.0 - 1.0 / ratio.low)
+    if ratio.chance <= error:
+        low = least * (1.0 - 1.0 / max(1.0, ratio.low))
     else:
-        low = least - upper_bound(before.events, before.exposure, error)
+        low = min(0.0, least - upper_bound(before.events, before.exposure, error))
     if ratio.high < 1.0:
         high = least * (1.0 - 1.0 / max(ratio.high, 1e-9))
     else:
@@ -104,7 +111,7 @@ def compare_shares(before: Count, now: Count, error: float) -> ShareChange:
         math.floor(max(-1.0, low) * _MILLION),
         math.ceil(min(1.0, high) * _MILLION),
         round(ratio.chance * 1_000_000_000),
-        ratio.low > 1.0,
+        ratio.chance <= error,
     )
 
 

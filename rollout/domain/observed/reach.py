@@ -24,6 +24,8 @@ class Cell:
     ok: int
     error: str
     rtt_us: tuple[int, ...] = ()
+    mtu: int = 0
+    """Bytes that the route allowed in one packet; 0: not told."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -124,6 +126,7 @@ def _cell(each: Row) -> Cell:
         ok=min(tries, count(each.get("ok"))),
         error=text(each.get("error")),
         rtt_us=counts(each.get("rtt_us")),
+        mtu=count(each.get("mtu")),
     )
 
 
