@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from rollout.app import report as use_case
+from rollout.app.record import Report
 from rollout.cli.options import journal_options, output_option
 from rollout.cli.render.json import render_json
 from rollout.cli.render.markdown import render_markdown
@@ -48,7 +49,7 @@ def report(session: Session, /, rollout: str | None, every: bool, out: Path | No
         note(f"wrote {out}")
 
 
-def rendered(found: use_case.Report, output: str, *, colour: bool = False) -> str:
+def rendered(found: Report, output: str, *, colour: bool = False) -> str:
     """A report in one of its forms. Only that form's machinery is loaded."""
     if output == "html":
         from rollout.cli.render.report_html import render_html

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from rollout.app.evidence import Evidence, look, traffic
 from rollout.app.intervals import Interval, Kind, across, bucket, quantiles, rate_milli, share
-from rollout.app.report import FEW_NODES, Report, report
+from rollout.app.record import Report
+from rollout.app.report import FEW_NODES, report
 from rollout.domain.errors import NotFound
 from rollout.domain.inventory import Observation
-from rollout.domain.journal import Intent, NodeDecided, Result, RunStarted
+from rollout.domain.journal import Intent, NodeDecided, Result, RunStarted, WaveTakenBack
 from rollout.domain.lifecycle import NodeEvent
 from rollout.domain.node import DatapathMode
 from rollout.domain.policy import Policy
@@ -136,6 +137,13 @@ def test_a_step_without_an_outcome_has_no_end() -> None:
     (step,) = found.nodes[0].detail.steps
     assert (step.step, step.end, step.result) == ("recheck", None, "")
     assert [r.operator for r in found.runs] == ["ann", "eve"]
+
+
+def test_a_wave_taken_back_is_told_beside_its_gate() -> None:
+    story = moved(1)
+    story.say(WaveTakenBack(0, ("n1",), "the gate asked for it"))
+    words = reported(story).waves[0].gates
+    assert [(g.decision, g.reason) for g in words][-1] == ("taken back", "n1: the gate asked for it")
 
 
 def test_a_plan_that_was_never_applied() -> None:

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from markdown_it import MarkdownIt
 
-from rollout.app.report import Report, ShownVerdict
+from rollout.app.record import Report, ShownVerdict
 from rollout.cli.render import report_svg as svg
 from rollout.cli.render.report_words import duration, numbers, percent
 from rollout.cli.report import rendered
@@ -307,7 +307,13 @@ def test_numbers_have_units() -> None:
 
 
 def test_a_verdicts_numbers_are_grouped_by_what_was_compared() -> None:
-    told = {"error_ppm": 1000, "counts": {"veth": 2}, "compared": {"p50": {"now": 2, "limit": None}}, "names": [1, 2]}
+    told = {
+        "error_ppm": 1000,
+        "counts": {"veth": 2},
+        "compared": {"p50": {"now": 2, "limit": None}},
+        "names": [1, 2],
+        "no": [],
+    }
     shown = numbers(ShownVerdict("latency", "pass", "well", told))
     assert shown == "error_ppm 1000, names 1, 2; counts: veth 2; p50: now 2, limit not told"
 

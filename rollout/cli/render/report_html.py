@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from rollout.app.report import Report
+from rollout.app.record import Report
 from rollout.cli.render.report_page import report_page
 from rollout.cli.render.words import plain
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rollout.app.evidence import Cells, Evidence
-from rollout.app.report import Judged, NodeDetail, NodeReport, Report
+from rollout.app.record import Judged, NodeDetail, NodeReport, Report
 from rollout.cli.render import report_plots as plots
 from rollout.cli.render import report_words as words
 from rollout.cli.render.blocks import Heading, Para, Table, Tone

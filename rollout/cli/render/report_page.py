@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from rollout.app.cohorts import Cohort, LatencyChange, TcpTotals
 from rollout.app.evidence import Histogram
-from rollout.app.report import Report
+from rollout.app.record import Report
 from rollout.cli.render import report_plots as plots
 from rollout.cli.render import report_words as words
 from rollout.cli.render.blocks import Bullets, Commands, Heading, Pairs, Para, Table, Tone
@@ -133,16 +133,16 @@ def _cohorts(report: Report) -> Iterator[Part]:
 
 
 def _cohort(cohort: Cohort) -> Iterator[Part]:
-    measured = f"{cohort.measured} of {count(len(cohort.nodes), 'node')} observed both before and after"
+    measured = f"{cohort.measured} of {count(len(cohort.nodes), 'node')}, by what was observed before and after"
     if cohort.apart:
-        measured += f"; left out, and shown one by one below: {', '.join(cohort.apart[:20])}"
+        measured += f"; left out, and shown by themselves below: {', '.join(cohort.apart[:20])}"
         measured += f" and {len(cohort.apart) - 20} more" if len(cohort.apart) > 20 else ""
     if not cohort.measured:
-        yield Para(f"{measured}: there is nothing to compare.", Tone.CARE)
+        yield Para(f"{measured}. There is nothing to compare.", Tone.CARE)
         return
     yield Pairs(
         (
-            ("observed", measured),
+            ("compared", measured),
             ("links before, by the kernel", words.kinds(cohort.links[0])),
             ("links after, by the kernel", words.kinds(cohort.links[1])),
         )

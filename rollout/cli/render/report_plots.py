@@ -10,7 +10,7 @@ from markupsafe import Markup
 from rollout.app.cohorts import Cohort, TcpTotals
 from rollout.app.evidence import Evidence, Histogram, Tcp
 from rollout.app.intervals import MILLION, Interval, Share
-from rollout.app.report import NodeReport, Report, StepTime
+from rollout.app.record import NodeReport, Report, StepTime
 from rollout.cli.render import report_svg as svg
 from rollout.cli.render.report_words import duration, step_name
 from rollout.cli.render.words import moment, span

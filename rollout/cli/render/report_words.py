@@ -7,7 +7,7 @@ from typing import Any
 
 from rollout.app.evidence import Crossing, Evidence, Histogram, Missing, Traffic
 from rollout.app.intervals import Interval, Kind, Share, bucket
-from rollout.app.report import Failure, Report, ShownVerdict
+from rollout.app.record import Failure, Report, ShownVerdict
 from rollout.cli.render.words import count, moment
 
 _SCALES = {"ns": ("ns", "µs", "ms", "s"), "us": ("µs", "ms", "s")}
@@ -108,7 +108,7 @@ def numbers(verdict: ShownVerdict) -> str:
 
 
 def _groups(value: Mapping[str, Any], name: str) -> Iterator[str]:
-    plain = [f"{key} {_told(inner)}" for key, inner in value.items() if not _nested(inner)]
+    plain = [f"{key} {_told(inner)}" for key, inner in value.items() if not _nested(inner) and inner not in ([], ())]
     if plain:
         yield (f"{name}: " if name else "") + ", ".join(plain)
     for key, inner in value.items():
@@ -127,7 +127,7 @@ def _nested(value: Any) -> bool:
 
 def _told(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return ", ".join(str(item) for item in value[:8]) + (", ..." if len(value) > 8 else "") or "none"
+        return ", ".join(str(item) for item in value[:8]) + (", ..." if len(value) > 8 else "")
     return "not told" if value is None else str(value)
 
 
