@@ -29,6 +29,8 @@ class FakeObserver:
     answer: Answer
     told: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """The inputs each node's probes were last given."""
+    history: list[Mapping[str, Any]] = field(default_factory=list)
+    """All inputs ever given, oldest first."""
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     def observe(
@@ -44,6 +46,7 @@ class FakeObserver:
         unknown = set(probes) - set(ALL_PROBES)
         if unknown:
             raise UsageError("unknown-probe", f"cannot observe {min(unknown)}: there is no such probe")
+        self.history += [inputs[host.node] for host in hosts if host.node in inputs]
         self.told |= {host.node: inputs.get(host.node, {}) for host in hosts}
         return {host.node: {probe: self._one(host.node, probe, cancel) for probe in probes} for host in hosts}
 
@@ -70,7 +73,8 @@ def agent_document(mode: str, *, state: str = "up", **fields: Any) -> Document:
     """A document of the probe `agent` for an agent that is well."""
     return {
         "schema": 1, "probe": "agent", "agent": state, "datapath-mode": mode, "configured-datapath-mode": mode,
-        "intra-host-routing-mode": "BPF", "controllers-failing": 0, "endpoints": [], "settings": {}, **fields,
+        "intra-host-routing-mode": "BPF", "controllers-failing": 0, "endpoints": [], "settings": {},
+        "drops": [{"reason": "Unsupported L3 protocol", "direction": "egress", "packets": 2}], **fields,
     }  # fmt: skip
 
 

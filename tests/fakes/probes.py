@@ -28,8 +28,8 @@ class FakeProbes:
     """Nodes in `stuck` never make a probe pod Ready; those in `mute` give it an address all the same."""
 
     cluster: FakeCluster
-    missing: bool = False
-    """The namespace does not exist."""
+    namespaces: set[str] = field(default_factory=lambda: {ProbeRules().namespace})
+    """Those that exist."""
     forbidden: bool = False
     stuck: set[str] = field(default_factory=set)
     mute: set[str] = field(default_factory=set)
@@ -46,7 +46,7 @@ class FakeProbes:
 
     def check(self, rules: ProbeRules) -> None:
         """As the API would refuse."""
-        if self.missing:
+        if rules.namespace not in self.namespaces:
             raise NotFound(
                 "probe-namespace-missing",
                 f"cannot create pods: namespace {rules.namespace} for probe pods does not exist",
@@ -193,4 +193,4 @@ class FakeProbes:
 
 
 def _name(rig: Rig, wanted: WantedPod) -> str:
-    return f"nkr-{rig.rollout[:6]}-{rig.node}-{wanted.node}-{wanted.role}"
+    return f"nkr-{rig.rollout}-{rig.node}-{wanted.node}-{wanted.role}"
