@@ -47,6 +47,9 @@ def recorded(mode: str) -> Respond:
     answers = json.loads((DATA / f"{mode}.json").read_text())
 
     def respond(connection: socket.socket, path: str) -> None:
+        if path not in answers:
+            connection.sendall(b"HTTP/1.0 404 Not Found\r\n\r\n")
+            return
         body = json.dumps(answers[path]).encode()
         connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n" + body)
 
@@ -131,3 +134,46 @@ def test_no_answer_is_slow_and_keeps_what_came_before(tmp_path: Path) -> None:
 def test_broken_answers_are_slow(tmp_path: Path, said: bytes) -> None:
     with serving(tmp_path / "s", lambda connection, _: connection.sendall(said)) as path:
         assert agent.read(path, 1)["agent"] == "slow"
+
+
+def test_drops_out_of_the_agents_metrics(tmp_path: Path) -> None:
+    """The shape is that of cilium's api/v1 model Metric; a counter at zero has no value."""
+    answer = recorded("netkit")
+    label = {"reason": "Unsupported L3 protocol", "direction": "EGRESS"}
+    metrics = [
+        {"name": "cilium_drop_count_total", "value": 12, "labels": label},
+        {"name": "cilium_drop_count_total", "value": 3.0, "labels": label},
+        {"name": "cilium_drop_count_total", "labels": {"reason": "Policy denied", "direction": "INGRESS"}},
+        {"name": "cilium_drop_bytes_total", "value": 700, "labels": label},
+    ]
+
+    def respond(connection: socket.socket, path: str) -> None:
+        if path == "/v1/metrics":
+            connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n" + json.dumps(metrics).encode())
+        else:
+            answer(connection, path)
+
+    with serving(tmp_path / "s", respond) as path:
+        body = agent.read(path, 10)
+    assert body["agent"] == "up"
+    assert body["drops"] == [
+        {"reason": "Policy denied", "direction": "ingress", "packets": 0},
+        {"reason": "Unsupported L3 protocol", "direction": "egress", "packets": 15},
+    ]
+    assert all(isinstance(row["packets"], int) for row in body["drops"])
+
+
+@pytest.mark.parametrize("said", [b"HTTP/1.0 404 Not Found\r\n\r\n{}", b"HTTP/1.0 200 OK\r\n\r\n[{", b""])
+def test_an_agent_without_metrics_is_still_up(tmp_path: Path, said: bytes) -> None:
+    answer = recorded("netkit")
+
+    def respond(connection: socket.socket, path: str) -> None:
+        if path == "/v1/metrics":
+            connection.sendall(said)
+        else:
+            answer(connection, path)
+
+    with serving(tmp_path / "s", respond) as path:
+        body = agent.read(path, 2)
+    assert body["agent"] == "up"
+    assert "drops" not in body

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from rollout.adapters.ansible.bundle import PROGRAMS, bundle, sources
+from rollout.adapters.ansible.bundle import PROGRAMS, bundle, needed
 from rollout.domain.observed import parse_capability
 from rollout.onnode import agent, capability, entry, links, observe, prepare
 from tests.onnode.observations import observation
@@ -196,6 +196,8 @@ def test_no_reboot_when_nobody_reads_the_answer(tmp_path: Path) -> None:
 
 
 def test_the_bundle_is_small() -> None:
-    assert sum(map(len, sources().values())) < 60_000
+    plain = needed("observe", {"probes": ["agent", "links", "programs", "counters", "reach", "policy"]})
+    assert sum(map(len, plain.values())) < 150_000
+    assert len(plain) < len(needed("observe", {"probes": ["links", "path"]}))
     with pytest.raises(ValueError, match="no such program"):
         bundle("../evil", {})
