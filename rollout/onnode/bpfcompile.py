@@ -3,14 +3,13 @@
 Decision: raw tracepoints only. They are attached through descriptors, so the kernel takes them away with the process
 that made them, however it dies. Kprobes and plain tracepoints go through files under tracefs, which would stay.
 Decision: one text and one run of the compiler for all probes: most of the time is the compiler's own start.
-Decision: stand-ins for the nine kernel headers that BCC asks for, out of our own sources. No node needs kernel headers,
-and nothing depends on their version. They lie in a file system that is mounted nowhere and held by a descriptor only.
+Decision: stand-ins for the eight kernel headers that BCC asks for, out of our own sources. No node needs any headers,
+and nothing depends on their version. They lie in a file system that only the compiling thread sees.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import importlib
 import os
@@ -18,17 +17,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import bpfcalls, entry
+from . import bpfcalls, bpfmounts, entry
 
 UNAVAILABLE = "bpf-unavailable"
-_FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432  # the same on every architecture
-_FSCONFIG_CREATE = 6
-_CLOEXEC = 1
 _PYTHON_FOLDERS = ("/usr/lib/python3/dist-packages",)
-_HEADERS = "include/"
+_PLACE, _SYMBOLS = "/tmp", "kallsyms"  # noqa: S108 - covered by a file system of our own
+_KERNEL_SOURCE = "BCC_KERNEL_SOURCE"
 _TAIL = 1500
 
 _INSTALL = {
@@ -176,19 +174,17 @@ def compile_text(text: str, macros: Mapping[str, int], headers: Mapping[str, str
     flags = [f"-D{name}={value}" for name, value in sorted(macros.items())]
     begun = time.monotonic()
     errors: list[str] = []
-    for place in (_stand_ins(headers), _installed_headers()):
-        with place as folder, _errors() as said:
-            if not folder:
-                continue
-            os.environ["BCC_KERNEL_SOURCE"] = folder
+    for attempt in (_with_stand_ins, _with_installed_headers):
+        with _errors() as said:
             try:
-                bpf = bcc.BPF(text=text.encode(), cflags=flags)
+                bpf = attempt(partial(bcc.BPF, text=text.encode(), cflags=flags), headers)
             except Exception:  # noqa: BLE001 - BCC raises nothing more exact; the compiler's words are in `said`
                 errors.append(said())
                 continue
+        if bpf is not None:
             return Loaded(bpf, bcc.BPF.RAW_TRACEPOINT, round((time.monotonic() - begun) * 1000))
-    text = f"cannot run eBPF probes: BCC {version()} cannot compile them: {errors[0]}"
-    raise unavailable(text, f"install another version of BCC, or {_TOOLBOX}", "bcc")
+    words = f"cannot run eBPF probes: BCC {version()} cannot compile them: {errors[0]}"
+    raise unavailable(words, f"install another version of BCC, or {_TOOLBOX}", "bcc")
 
 
 def version() -> str:
@@ -196,63 +192,53 @@ def version() -> str:
     return str(getattr(sys.modules.get("bcc"), "__version__", ""))
 
 
-@contextlib.contextmanager
-def _stand_ins(headers: Mapping[str, str]) -> Iterator[str]:
-    """A folder laid out like a kernel tree, gone afterwards, also when the process is killed."""
+def _with_stand_ins(compiled: Callable[[], Any], headers: Mapping[str, str]) -> Any:
+    """Compile with our headers, and with a list of kernel symbols that has the one BCC looks up in it.
+
+    BCC sorts all 150000 symbols to learn whether the kernel has a helper that every one since 5.5 has: half its time.
+    """
+
+    def alone() -> Any:
+        bpfmounts.mount("tmpfs", _PLACE, "tmpfs")
+        _write(_PLACE, {**headers, _SYMBOLS: "ffffffff81000000 T bpf_probe_read_kernel\n"})
+        bpfmounts.mount(f"{_PLACE}/{_SYMBOLS}", "/proc/kallsyms", None, bpfmounts.BIND)
+        return _compile_with(_PLACE, compiled)
+
     try:
-        descriptor = unmounted_file_system("tmpfs")
-    except OSError:  # a kernel before 5.2, or a filter of system calls: then a folder, removed in the end
+        return bpfmounts.privately(alone)
+    except OSError:  # not allowed: then a folder that everybody sees, removed in the end
         with tempfile.TemporaryDirectory(prefix="netkit-rollout-") as folder:
             _write(folder, headers)
-            yield folder
-        return
+            return _compile_with(folder, compiled)
+
+
+def _compile_with(folder: str, compiled: Callable[[], Any]) -> Any:
+    before = os.environ.get(_KERNEL_SOURCE)
+    os.environ[_KERNEL_SOURCE] = folder
     try:
-        folder = f"/proc/self/fd/{descriptor}"
-        _write(folder, headers)
-        yield folder
+        return compiled()
     finally:
-        os.close(descriptor)
+        del os.environ[_KERNEL_SOURCE]
+        if before is not None:
+            os.environ[_KERNEL_SOURCE] = before
 
 
-def _write(folder: str, headers: Mapping[str, str]) -> None:
-    for name, text in headers.items():
-        path = os.path.join(folder, name)  # noqa: PTH118 - Path would resolve the descriptor's name away
-        os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
-        with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123
-            file.write(text)
+def _write(folder: str, texts: Mapping[str, str]) -> None:
+    for name, text in texts.items():
+        path = Path(folder, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
-def unmounted_file_system(kind: str) -> int:
-    """A descriptor of the root of a new file system that is mounted nowhere: it lives as long as the descriptor."""
-    libc = ctypes.CDLL(None, use_errno=True)
+def _with_installed_headers(compiled: Callable[[], Any], _headers: Mapping[str, str]) -> Any:
+    """Compile with the node's own kernel headers; None when it has none.
 
-    def call(*arguments: Any) -> int:
-        result = int(libc.syscall(*arguments))
-        if result < 0:
-            raise OSError(ctypes.get_errno(), f"cannot make a {kind} of our own")
-        return result
-
-    context = call(_FSOPEN, kind.encode(), _CLOEXEC)
-    try:
-        call(_FSCONFIG, context, _FSCONFIG_CREATE, None, None, 0)
-        return call(_FSMOUNT, context, _CLOEXEC, 0)
-    finally:
-        os.close(context)
-
-
-@contextlib.contextmanager
-def _installed_headers() -> Iterator[str]:
-    """The node's own kernel headers, empty when it has none.
-
-    Not /sys/kernel/kheaders.tar.xz: BCC unpacks it into a folder that it leaves behind.
+    Not with /sys/kernel/kheaders.tar.xz: BCC unpacks it into a folder that it leaves behind.
     """
     release = os.uname().release
-    places = (
-        os.environ.get("BCC_KERNEL_SOURCE", ""),
-        f"/lib/modules/{release}/build",
-        f"/lib/modules/{release}/source",
-    )
-    yield next((place for place in places if place and Path(place, _HEADERS).is_dir()), "")
+    places = (os.environ.get(_KERNEL_SOURCE, ""), f"/lib/modules/{release}/build", f"/lib/modules/{release}/source")
+    folder = next((place for place in places if place and Path(place, "include").is_dir()), "")
+    return _compile_with(folder, compiled) if folder else None
 
 
 @contextlib.contextmanager

@@ -10,12 +10,12 @@ by its name, and empty for devices of namespaces that are no pod's, or when the 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from . import bpfcalls, bpfcompile, btf
+from . import bpfcalls, bpfmounts, btf
 from .bpfcompile import Loaded, Program
 from .bpflinks import Place
 from .bpfprobe import PLACE_FIELDS, Probe, SelfTest, Window, compared, settled
@@ -60,16 +60,16 @@ def _plain(name: str, more: str = "") -> str:
 
 
 def symbols() -> dict[int, str]:
-    """Reasons by the tracepoint's format; no tracefs is mounted for it where everybody sees it."""
+    """Reasons by the tracepoint's format. Raises OSError when the kernel shows none."""
     for folder in _TRACING:
-        with contextlib.suppress(OSError), open(f"{folder}/{_FORMAT}", encoding="ascii") as file:  # noqa: PTH123
-            return parse_symbols(file.read())
-    descriptor = bpfcompile.unmounted_file_system("tracefs")
-    try:
-        with open(f"/proc/self/fd/{descriptor}/{_FORMAT}", encoding="ascii") as file:  # noqa: PTH123
-            return parse_symbols(file.read())
-    finally:
-        os.close(descriptor)
+        with contextlib.suppress(OSError):
+            return parse_symbols(Path(folder, _FORMAT).read_text(encoding="ascii"))
+    return bpfmounts.privately(_own_symbols)
+
+
+def _own_symbols() -> dict[int, str]:
+    bpfmounts.mount("tracefs", _TRACING[0], "tracefs")
+    return parse_symbols(Path(_TRACING[0], _FORMAT).read_text(encoding="ascii"))
 
 
 def parse_symbols(text: str) -> dict[int, str]:
