@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 
 from rollout.domain.observed import Cell
 
+_ONE_WAY = "one-way: nothing comes in from other nodes, while the way out works"
+
 _PATHS = {
     "same-node": "pods of the same node do not reach each other",
     "cross-node": "pods of other nodes are not reached",
-    "inbound": "one-way: nothing comes in from other nodes, while the way out works",
+    "inbound": _ONE_WAY,
     "service": "no service address is reached",
     "node-to-pod": "the node does not reach its pods",
     "pod-to-api": "pods do not reach the Kubernetes API",
@@ -20,19 +22,30 @@ _PATHS = {
 def diagnose(broken: Sequence[Cell], works: Sequence[Cell]) -> str:
     """The narrowest common trait in words; empty when the broken ones have nothing in common.
 
-    Asked in this order: everything, one protocol, one address family, only large ones, one path.
+    Asked in this order: everything, one direction, one protocol, one address family, only large ones, one path.
     """
     if not broken:
         return ""
     if not works:
         return "nothing passes"
-    return _one_protocol(broken, works) or _one_family(broken, works) or _large(broken, works) or _path(broken, works)
+    for trait in (_one_way, _one_protocol, _one_family, _large, _path):
+        words = trait(broken, works)
+        if words:
+            return words
+    return ""
 
 
 def _only(value: Callable[[Cell], object], broken: Sequence[Cell], works: Sequence[Cell]) -> object:
     """The value that all broken cells share and no working one has; None when there is none."""
     found = {value(cell) for cell in broken}
     return found.pop() if len(found) == 1 and not found & {value(cell) for cell in works} else None
+
+
+def _one_way(broken: Sequence[Cell], works: Sequence[Cell]) -> str:
+    """Nothing comes in, everything gets out; pods of this node may miss each other as well."""
+    broken_paths, working = {cell.path for cell in broken}, {cell.path for cell in works}
+    in_only = "inbound" in broken_paths - working and "cross-node" in working - broken_paths
+    return _ONE_WAY if in_only else ""
 
 
 def _one_protocol(broken: Sequence[Cell], works: Sequence[Cell]) -> str:
