@@ -70,9 +70,9 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Gated:
-    """A gate was looked at."""
+    """A gate was looked at. None: it was stopped before it could speak; the next resume looks again."""
 
-    body: GateDecided
+    body: GateDecided | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class Rounds:
         for arrival in arrivals:
             if isinstance(arrival, Ended):
                 bodies.append(_outcome(arrival))
-            elif isinstance(arrival, Said | Gated):
+            elif isinstance(arrival, Said | Gated) and arrival.body is not None:
                 bodies.append(arrival.body)
             elif isinstance(arrival, Read):
                 self._take_up(arrival, bodies, go_on)
@@ -268,7 +268,7 @@ class Rounds:
         for arrival in arrivals:
             self._put_down(arrival)
         deadline = self._world.clock.now() + timedelta(seconds=_STOP_GRACE_S)
-        while self._busy and self._world.clock.now() < deadline:
+        while (self._busy or self._gating) and self._world.clock.now() < deadline:
             try:
                 arrival = self._arrivals.get(timeout=POLL_S)
             except Empty:
@@ -280,6 +280,8 @@ class Rounds:
         if isinstance(arrival, Ended):
             self._busy.discard(arrival.action.node)
             self.record(lambda _state: [_outcome(arrival)])
+        elif isinstance(arrival, Gated):
+            self._gating = False
         elif isinstance(arrival, Read):
             self._busy.discard(arrival.action.node)
 
@@ -352,7 +354,7 @@ class Rounds:
         try:
             body = look_at_gate(self._world, self._plan, self._rollout, number, self.state, self._cancel)
         except Cancelled:
-            return  # the gate has not spoken; the next resume looks again
+            body = None
         self._arrivals.put(Gated(body))
 
 

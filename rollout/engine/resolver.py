@@ -108,10 +108,20 @@ class _Round:
     actions: list[Action] = field(default_factory=list)
     wake_at: datetime | None = None
     waiting: str = ""
+    _out: tuple[frozenset[str], frozenset[str]] | None = None
+
+    def out(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Nodes that take a slot, and nodes out of service that are not ours. Asked for each node of a wave."""
+        if self._out is None:
+            ours = {n.name for n in self.state.nodes.values() if n.phase in FENCED_PHASES}
+            out = frozenset(n.name for n in self.state.nodes.values() if is_out(n))
+            self._out = out, (self.around.foreign_out or frozenset()) - ours
+        return self._out
 
     def note(self, body: Body) -> None:
         """Take a decision: it is part of the state for the rest of this round."""
         self.bodies.append(body)
+        self._out = None
         self.state = fold([Entry(self.state.seq + 1, self.around.now, body)], self.state)
 
 
@@ -318,9 +328,7 @@ def _has_slot(work: _Round, name: str) -> bool:
     if work.around.foreign_out is None:
         work.waiting, work.wake_at = _BLIND, work.around.now + _LOOK_AGAIN
         return False
-    out = {n.name for n in work.state.nodes.values() if is_out(n)}
-    ours = {n.name for n in work.state.nodes.values() if n.phase in FENCED_PHASES}
-    foreign = set(work.around.foreign_out - ours)
+    out, foreign = work.out()
     if len(out | foreign | {name}) <= work.plan.policy.most_unavailable(work.plan.cluster.fleet):
         return True
     if foreign and not out:

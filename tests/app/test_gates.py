@@ -12,7 +12,7 @@ from rollout.app.make_plan import PlanResult
 from rollout.app.rollback import plan_rollback
 from rollout.app.status import status
 from rollout.checks.catalog import CHECKS
-from rollout.domain.errors import Refused
+from rollout.domain.errors import Cancelled, Refused
 from rollout.domain.failures import FailureClass
 from rollout.domain.journal import GateDecided, Outcome, WaveTakenBack, failures
 from rollout.domain.lifecycle import NodePhase, RolloutPhase
@@ -162,6 +162,24 @@ def test_a_gate_that_does_not_answer_is_asked_again_and_then_holds() -> None:
     assert len(model.signals.asked) == 3
 
 
+def test_a_gate_that_was_stopped_has_not_spoken() -> None:
+    model = Model()
+    made = model.planned(calm(gates=(WAVE_GATE,)))
+    application = Application(model.world(), made.record.id)
+
+    def stop(_gate: ExternalGate, _subjects: Subjects) -> SignalAnswer:
+        application.rounds.request_stop()
+        return SignalAnswer(error="no answer")
+
+    model.signals.answer = stop
+    with pytest.raises(Cancelled, match="stopped"):
+        application.start()
+    entries = model.world().store.read(made.record.id)
+    assert not [e for e in entries if isinstance(e.body, GateDecided)]
+    model.signals.answer = lambda _gate, _subjects: SAYS["proceed"]
+    assert Application(model.world(), made.record.id).resume().phase is RolloutPhase.COMPLETED
+
+
 def test_one_lost_answer_stops_nothing() -> None:
     model = Model()
     answers = [SignalAnswer(error="connection reset"), SignalAnswer(502, "bad gateway")]
@@ -229,7 +247,7 @@ def test_what_a_stopped_process_left_is_brought_to_rest_before_anything_is_accep
             application.rounds.request_stop()
 
     model.cluster.cordon = cordon  # type: ignore[method-assign,assignment]
-    with pytest.raises(Exception, match="stopped"):
+    with pytest.raises(Cancelled, match="stopped"):
         application.start()
     model.cluster.cordon = real  # type: ignore[method-assign]
     shown = status(model.world(), made.record.id)
