@@ -168,11 +168,11 @@ class Wire:
         }
 
 
-def _types() -> btf.Btf:
+def _types(path: str = btf.VMLINUX) -> btf.Btf:
     try:
-        return btf.read()
+        return btf.read(path)
     except (OSError, btf.BtfError) as error:
-        text = f"cannot run eBPF probes: this kernel does not describe its own types ({btf.VMLINUX}: {error})"
+        text = f"cannot run eBPF probes: this kernel does not describe its own types ({error})"
         hint = "boot a kernel with CONFIG_DEBUG_INFO_BTF (every distribution's that has netkit), or verify without eBPF"
         raise bpfcompile.unavailable(text, hint, "kernel BTF") from error
 

@@ -17,10 +17,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from onnode import bpfcalls, netns
-from onnode.wire import Wire
+if TYPE_CHECKING:
+    from rollout.onnode import bpfcalls, netns
+    from rollout.onnode.wire import Wire
+else:
+    from onnode import bpfcalls, netns
+    from onnode.wire import Wire
 
 CLONE_NEWNET = 0x40000000
 PAYLOAD = b"x" * 100
