@@ -88,7 +88,7 @@ def _quantile(ordered: Sequence[int], percent: int, worth: int) -> Interval:
     first = math.floor(low * size / worth)
     last = None if high is None else min(size, math.ceil(high * size / worth))
     ends = ordered[first - 1] if first else None, None if last is None else ordered[last - 1]
-    return Interval(value, *ends, Kind.NONE if ends == (None, None) else Kind.CONFIDENCE)
+    return Interval(value, *ends, Kind.CONFIDENCE)
 
 
 def across(values: Sequence[Interval]) -> Interval | None:

@@ -15,9 +15,10 @@ from xml.etree import ElementTree
 import pytest
 from markdown_it import MarkdownIt
 
+from rollout.app.intervals import Interval, Kind
 from rollout.app.record import Report, ShownVerdict
 from rollout.cli.render import report_svg as svg
-from rollout.cli.render.report_words import duration, numbers, percent
+from rollout.cli.render.report_words import duration, interval, numbers, percent
 from rollout.cli.report import rendered
 from rollout.domain.codec import to_plain
 from rollout.domain.journal import (
@@ -304,6 +305,14 @@ def test_numbers_have_units() -> None:
     assert shown == ["0 µs", "310 µs", "1.5 ms", "12.3 ms", "1 s"]
     assert [duration(v, "ns") for v in (64, 2048, -1500)] == ["64 ns", "2.05 µs", "-1.5 µs"]
     assert [percent(v) for v in (0, 1, 9180, 22_500, 1_000_000)] == ["0 %", "0 %", "0.92 %", "2.2 %", "100 %"]
+
+
+def test_an_open_end_is_said() -> None:
+    assert interval(Interval(1690), "us") == "1.69 ms"
+    assert interval(Interval(1690, 1500, None, Kind.CONFIDENCE), "us") == "1.69 ms (1.5 ms to open)"
+    assert interval(Interval(1690, 1500, 1900, Kind.RANGE), "us") == "1.69 ms (range 1.5 ms to 1.9 ms)"
+    few = interval(Interval(1690, None, None, Kind.CONFIDENCE), "us")
+    assert few == "1.69 ms (too few independent samples for an interval)"
 
 
 def test_a_verdicts_numbers_are_grouped_by_what_was_compared() -> None:

@@ -36,6 +36,8 @@ def interval(value: Interval, unit: str) -> str:
     shown = duration(value.value, unit)
     if value.kind is Kind.NONE:
         return shown
+    if value.low is None and value.high is None:
+        return f"{shown} (too few independent samples for an interval)"
     low = duration(value.low, unit) if value.low is not None else "open"
     high = duration(value.high, unit) if value.high is not None else "open"
     return f"{shown} ({'range ' if value.kind is Kind.RANGE else ''}{low} to {high})"
