@@ -96,9 +96,13 @@ def sort_cells(
 
 
 def _missing(before: Iterable[Cell], tried: Iterable[Cell]) -> tuple[str, ...]:
-    """By name alone: another peer may have been asked since."""
-    seen = {cell.id for cell in tried}
-    return tuple(sorted({cell.id for cell in before if _works(cell) and cell.id not in seen}))
+    """Whichever peer was asked: it may be another one since."""
+    seen = {_question(cell) for cell in tried}
+    return tuple(sorted({cell.id for cell in before if _works(cell) and _question(cell) not in seen}))
+
+
+def _question(cell: Cell) -> tuple[object, ...]:
+    return (cell.path, cell.protocol, cell.family, cell.size) if cell.peer else (cell.id,)
 
 
 def _narrowed(before: Iterable[Cell], tried: Iterable[Cell]) -> tuple[str, ...]:

@@ -146,7 +146,7 @@ _NOBODY: Mapping[str, Any] = {"node": "", "kind": ""}
 
 
 def _cell(path: str, protocol: str, size: int, peer: Mapping[str, Any] = _NOBODY) -> dict[str, Any]:
-    name = f"{path}/{protocol}/v4/{size}" + (f"/{peer['node']}" if peer["node"] else "")
+    name = "/".join((path, *filter(None, [peer["node"]]), protocol, "v4", str(size)))
     return {
         "id": name, "path": path, "protocol": protocol, "family": 4, "size": size, "peer": peer["node"],
         "peer_kind": peer["kind"], "target": "10.244.0.1:8791", "tries": 3, "ok": 3, "error": "",
@@ -155,7 +155,7 @@ def _cell(path: str, protocol: str, size: int, peer: Mapping[str, Any] = _NOBODY
 
 
 def _burst(path: str, packets: int, peer: Mapping[str, Any] = _NOBODY) -> dict[str, Any]:
-    name = f"{path}/udp/v4" + (f"/{peer['node']}" if peer["node"] else "")
+    name = "/".join((path, *filter(None, [peer["node"]]), "udp", "v4"))
     return {
         "id": name, "path": path, "protocol": "udp", "family": 4, "size": 64, "peer": peer["node"],
         "peer_kind": peer["kind"], "sent": packets, "received": packets, "reordered": 0,
