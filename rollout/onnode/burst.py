@@ -8,6 +8,7 @@ A packet that is not back in time gives its place to another, and still counts a
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from typing import Any
@@ -19,7 +20,9 @@ _SMALLEST_WINDOW, _LARGEST_WINDOW = 2, 32
 _BUDGET_US = 800_000
 _UNKNOWN_RTT_US = 200_000
 _PATIENCE_US = (60_000, 400_000)
-_TAIL_US = 400_000
+_RESERVE_US = 400_000
+"""How long before the deadline sending stops, so that the last packets can be back."""
+_TAIL_US = 800_000
 """How long the last packets are waited for: a busy machine's hiccup must not look like loss."""
 _TICK_US = 20_000
 _RECEIVE = 2048
@@ -64,7 +67,7 @@ class Burst:
         window = self._window()
         while len(self._waiting) < window and self.sent < self._packets:
             now = now_us()
-            if now + _TAIL_US >= self._stop_us:
+            if now + _RESERVE_US >= self._stop_us:
                 return
             try:
                 self._socket.send(_SEQUENCE.pack(_NONCE, self.sent) + self._padding)
@@ -107,14 +110,22 @@ class Burst:
         for number in [number for number, begun in self._waiting.items() if begun < oldest]:
             del self._waiting[number]
         self._fill()
-        self.done = self.done or self._exhausted()
+        if not self.done and self._exhausted():
+            self._drain()
+            self.done = True
         if not self.done:
             loop.after(_TICK_US, lambda: self._tick(loop))
+
+    def _drain(self) -> None:
+        """Take what waits in the socket: if we were kept from running, that was no loss."""
+        with contextlib.suppress(OSError):
+            while True:
+                self._arrived(self._socket.recv(_RECEIVE), now_us())
 
     def _exhausted(self) -> bool:
         """Nothing more to send, and nothing more to hope for."""
         now = now_us()
-        if self.sent < self._packets and now + _TAIL_US < self._stop_us:
+        if self.sent < self._packets and now + _RESERVE_US < self._stop_us:
             return False
         return not self._sent_us or now > max(self._sent_us.values()) + _TAIL_US
 

@@ -13,6 +13,10 @@ READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 
 Turn = Callable[[], None]
 
+_STALL_US = 50_000
+_MOST_STALLED_US = 2_500_000
+_LAST_ROUNDS = 1000
+
 
 def now_us() -> int:
     """Monotonic microseconds."""
@@ -27,7 +31,8 @@ class Loop:
         self._turns: dict[int, tuple[socket.socket, Turn]] = {}
         self._timers: list[tuple[int, int, Turn]] = []
         self._order = itertools.count()
-        self.begun_us = now_us()
+        self.stalled_us = 0
+        """How long this process was not let run, as far as that shows: time-outs are longer by this."""
 
     def __enter__(self) -> Loop:
         return self
@@ -57,20 +62,40 @@ class Loop:
         heapq.heappush(self._timers, (now_us() + delay_us, next(self._order), turn))
 
     def run(self, done: Callable[[], bool], until_us: int) -> None:
-        """Until `done`, or until the monotonic time `until_us`."""
-        while not done():
-            left = until_us - now_us()
-            if left <= 0:
-                return
-            for number, _events in self._poll.poll(self._pause(left)):
-                if number in self._turns:  # an earlier turn of this round may have closed it
-                    self._turns[number][1]()
-            self._ring()
+        """Until `done`, or until the monotonic time `until_us`, later by what this process was kept from running.
 
-    def _pause(self, left_us: int) -> float:
+        What has arrived by then is still taken: an answer that waits in a socket is an answer.
+        """
+        while not done():
+            left = until_us + self.stalled_us - now_us()
+            if left <= 0:
+                self._last_rounds()
+                return
+            self._round(self._pause_us(left))
+
+    def _round(self, pause_us: int) -> int:
+        """Wait for at most `pause_us`, then call whatever is due; how many sockets were ready."""
+        begun = now_us()
+        ready = self._poll.poll(pause_us / 1_000_000)
+        for number, _events in ready:
+            if number in self._turns:  # an earlier turn of this round may have closed it
+                self._turns[number][1]()
+        if not ready:
+            over = now_us() - begun - pause_us
+            if over > _STALL_US:
+                self.stalled_us = min(_MOST_STALLED_US, self.stalled_us + over)
+        self._ring()
+        return len(ready)
+
+    def _last_rounds(self) -> None:
+        for _ in range(_LAST_ROUNDS):
+            if not self._round(0):
+                return
+
+    def _pause_us(self, left_us: int) -> int:
         if self._timers:
             left_us = min(left_us, self._timers[0][0] - now_us())
-        return max(0, left_us) / 1_000_000
+        return max(0, left_us)
 
     def _ring(self) -> None:
         now = now_us()

@@ -97,12 +97,14 @@ def _drive(probes: tuple[str, ...], request: entry.Document, until: float) -> di
         for one in running.values():
             one.begin(driver)
         last = min(max(one.until_us for one in running.values()), int(until * 1_000_000))
-        driver.run(lambda: all(_finished(one, loop.now_us()) for one in running.values()), last)
+        driver.run(lambda: all(_finished(one, driver.stalled_us) for one in running.values()), last)
         return {probe: one.body(driver) for probe, one in running.items()}
 
 
-def _finished(one: Any, now: int) -> bool:
-    return bool(one.done or now >= one.until_us)
+def _finished(one: Any, stalled_us: int) -> bool:
+    from .loop import now_us  # noqa: PLC0415
+
+    return bool(one.done or now_us() >= one.until_us + stalled_us)
 
 
 def _window_s(request: entry.Document) -> int:

@@ -50,8 +50,12 @@ class Wire:
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> type[Wire]:
     module = types.ModuleType("rollout.onnode.wire")
-    fresh = type("Wire", (Wire,), {"calls": []})
-    module.Wire = fresh  # type: ignore[attr-defined]
+
+    class Fresh(Wire):
+        calls = []
+
+    fresh = Fresh
+    module.Wire = Fresh  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "rollout.onnode.wire", module)
     monkeypatch.setattr("rollout.onnode.wire", module, raising=False)
     monkeypatch.setattr(
