@@ -51,6 +51,7 @@ def status_values(status: RolloutStatus) -> dict[str, Any]:
         "wave": status.wave,
         "waves": to_plain(status.plan.waves),
         "gates": to_plain([state.gates[n] for n in sorted(state.gates)]),
+        "taking_back": dict(sorted(state.taking_back.items())),
         "counts": status.counts,
         "pause": to_plain(state.pause),
         "abort": to_plain(state.abort),
