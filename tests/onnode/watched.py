@@ -174,6 +174,11 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
         connections(first, second, 4, 20, 5)
         connections(first, second, 6, 7, 2)
         answer["tcp"] = wire.end()
+        if request["kind"] == "netkit":
+            wire.begin()
+            ip("link set lxca type netkit peer blackhole")  # as it is when the agent's program is gone
+            unheard(first, second, 30)
+            answer["blackhole"] = wire.end()
     for pod in (first, second):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pod.child, signal.SIGKILL)

@@ -49,6 +49,8 @@ def test_it_creates_its_state_from_its_own_migrations(unpacked: Path, tmp_path: 
         "rollout/_data/playbooks/reconfigure-agent.yml",
         "rollout/_data/playbooks/hooks/before-node.yml",
         "rollout/_data/migrations/env.py",
+        "rollout/_data/bpf/path.c",
+        "rollout/_data/bpf/include/linux/types.h",
         "rollout/onnode/links.py",
         "rollout/lab/guest/node.py",
         "rollout/lab/manifests/cilium.yaml",
@@ -57,6 +59,16 @@ def test_it_creates_its_state_from_its_own_migrations(unpacked: Path, tmp_path: 
 )
 def test_it_holds_what_is_shipped_elsewhere(unpacked: Path, path: str) -> None:
     assert (unpacked / path).is_file()
+
+
+def test_nodes_are_sent_the_c_sources_of_the_wheel(unpacked: Path) -> None:
+    program = "from rollout.adapters.ansible.bundle import sources; print(sources()['onnode.bpf_sources'])"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program],
+        env={**os.environ, "PYTHONPATH": str(unpacked)}, cwd=unpacked, capture_output=True, text=True, timeout=60,
+        check=True,
+    )  # fmt: skip
+    assert "tcp_endpoints" in done.stdout
 
 
 def test_it_holds_no_tests(unpacked: Path) -> None:
