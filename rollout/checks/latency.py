@@ -2,6 +2,9 @@
 
 Median and p90 of each burst, against the same burst at the baseline. A fail needs the whole interval of the difference
 beyond the tolerance, and the newest window's own estimate as well, so that what is over is not held against the node.
+It also needs the fastest packet of the last two windows to be slower by more than the tolerance: a longer way delays
+every packet, while on a busy node, as right after the agent's restart, packets wait and some do not. Where only the
+slower ones became slower, it is inconclusive, until `_PATIENCE` windows in a row show it: that is how the node now is.
 The tolerance is the policy's microseconds, or its percentage of the baseline's upper bound, whichever is more. Half
 of a comparison's error goes to the baseline's interval, which is looked at once, half to that of now, over the looks.
 """
@@ -9,6 +12,7 @@ of a comparison's error goes to the baseline's interval, which is looked at once
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from rollout.checks.finding import Finding, conclude
 from rollout.checks.material import Case
@@ -23,6 +27,7 @@ from rollout.domain.verdict import Status, Verdict
 
 LATENCY = "latency"
 _QUANTILES = (50, 90)
+_PATIENCE = 4
 _FEWEST = 30
 """Fewer round trips than this give no interval of a median at the errors in use."""
 
@@ -66,7 +71,24 @@ def _findings(case: Case, bursts: Bursts, series: Series) -> Iterator[Finding]:
         latest = plain(series.latest.rtt_us, q)
         if then is not None and now is not None:
             shift = _shift_of_controls(bursts, series, q)
-            yield _weigh(f"{series.name} p{q}", then, now, latest, shift, case.policy.tolerances)
+            found = _weigh(f"{series.name} p{q}", then, now, latest, shift, case.policy.tolerances)
+            yield _waits(found, series, before, q, case.policy.tolerances) if found.status is Status.FAIL else found
+
+
+def _waits(found: Finding, series: Series, before: Burst, q: int, tolerances: Tolerances) -> Finding:
+    """Not yet a fail where the fastest packet is as fast as before."""
+    floor = min(rtt for window in series.windows[-2:] for rtt in window.rtt_us)
+    floor_before = min(before.rtt_us)
+    evidence = {**found.evidence, "fastest_us": floor, "fastest_before_us": floor_before}
+    if floor - floor_before > tolerance_us(floor_before, tolerances):
+        return replace(found, evidence=evidence)
+    border = plain(before.rtt_us, q)
+    slow = [plain(window.rtt_us, q) - border > tolerance_us(border, tolerances) for window in series.windows]
+    if len(slow) >= _PATIENCE and all(slow[-_PATIENCE:]):
+        return replace(found, evidence=evidence)
+    fastest = f"but the fastest packet took {floor} us, {floor_before} at the baseline"
+    words = f"{found.words}, {fastest}: packets wait on a busy node rather than on the way"
+    return replace(found, status=Status.INCONCLUSIVE, words=words, evidence=evidence)
 
 
 def _shift_of_controls(bursts: Bursts, series: Series, q: int) -> int:

@@ -84,6 +84,23 @@ def test_a_slow_network_may_vary_by_its_own_measure() -> None:
     assert status(judge(bursts(rng, base_us=150_000), before), "latency") is Status.FAIL
 
 
+def test_packets_that_wait_on_a_busy_node_fail_only_when_it_stays_busy() -> None:
+    """As seen right after an agent's restart: median and p90 far up, the fastest packet as fast as ever."""
+    rng = random.Random(6)
+    before, history, found = redraw(baseline(), rng), list[Documents](), []
+    for _ in range(5):
+        busy = bursts(rng)
+        for burst in busy["reach"]["bursts"]:
+            burst["rtt_us"] = [rtt + rng.randrange(60_000) for rtt in burst["rtt_us"]]
+            burst["rtt_us"][7] = 250
+        verdict = judge(busy, before, history=history)["latency"]
+        found.append(verdict.status)
+        history.append(busy)
+        assert verdict.status is Status.FAIL or "packets wait on a busy node" in verdict.message
+    assert found == [Status.INCONCLUSIVE] * 3 + [Status.FAIL] * 2
+    assert status(judge(bursts(rng), before, history=history), "latency") is Status.PASS
+
+
 def test_peeking_at_a_sound_node_for_many_windows_never_fails_it() -> None:
     rng = random.Random(23)
     for _ in range(6):

@@ -6,8 +6,8 @@ only when fewer than l are below (David and Nagaraja, Order Statistics, 3rd ed.,
 
 Round trips measured one after the other resemble their neighbours: a busy moment slows many in a row. Counted as
 independent they would look surer than they are, so the binomial is that of the effective sample size
-n / (1 + 2 sum rho_k), where the autocorrelations of "slower than the median" are summed up to the first that is not
-positive (Geyer 1992, doi:10.1214/ss/1177011137, initial positive sequence).
+n / (1 + 2 sum rho_k), where the autocorrelations of "slower than the quantile", or than the median if they are larger,
+are summed up to the first that is not positive (Geyer 1992, doi:10.1214/ss/1177011137, initial positive sequence).
 """
 
 from __future__ import annotations
@@ -96,11 +96,10 @@ def _most(size: int, holds: object) -> int:
     return low
 
 
-def effective_size(samples: Sequence[int]) -> int:
+def effective_size(samples: Sequence[int], q_percent: int = 50) -> int:
     """How many independent samples a series in the order of time is worth; never more than it has."""
-    size = len(samples)
-    median = sorted(samples)[size // 2] if size else 0
-    above = [sample > median for sample in samples]
+    size, border = len(samples), plain(samples, q_percent)
+    above = [sample > border for sample in samples]
     mean = sum(above) / size if size else 0.0
     variance = mean * (1.0 - mean)
     if variance <= 0.0:
@@ -115,6 +114,10 @@ def effective_size(samples: Sequence[int]) -> int:
     return max(1, math.floor(size / (1.0 + 2.0 * total)))
 
 
+def _worth(window: Sequence[int], q_percent: int) -> int:
+    return min(effective_size(window, q) for q in {50, q_percent})
+
+
 def _and(one: bool, other: bool) -> bool:
     return one and other
 
@@ -125,7 +128,7 @@ def of_samples(windows: Sequence[Sequence[int]], q_percent: int, error: float) -
     if not ordered:
         return None
     size = len(ordered)
-    worth = max(1, sum(effective_size(window) for window in windows))
+    worth = max(1, sum(_worth(window, q_percent) for window in windows))
     low, high = ranks(worth, q_percent, error)
     first = math.floor(low * size / worth)
     last = None if high is None else min(size, math.ceil(high * size / worth))
