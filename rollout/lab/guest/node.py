@@ -47,6 +47,7 @@ class Kubelet:
             network=podnet.PodNet(settings.time_scale),
             events=self._events,
             network_changed=self._node.network_changed,
+            ended=self._ended,
         )
 
     def run(self) -> None:
@@ -84,7 +85,8 @@ class Kubelet:
 
     def _vanish(self, uid: str) -> None:
         with self._lock:
-            worker = self._workers.pop(uid, None)
+            # It stays known until it has ended: its containers' exits are still to be told to it.
+            worker = self._workers.get(uid)
             self._pods.pop(uid, None)
         self._events.forget(uid)
         if worker:
@@ -95,8 +97,14 @@ class Kubelet:
         for uid in [each for each in self._left if each not in present]:
             state = self._left.pop(uid)
             worker = PodWorker(self._context, _shell(state), state)
+            with self._lock:
+                self._workers[uid] = worker
             worker.vanish()
             worker.start()
+
+    def _ended(self, uid: str) -> None:
+        with self._lock:
+            self._workers.pop(uid, None)
 
     def _container_exited(self, event: Json) -> None:
         uid = str(event["id"]).partition("/")[0]

@@ -46,6 +46,8 @@ class NodeContext:
     network: PodNet
     events: EventWriter
     network_changed: Callable[[], None]
+    ended: Callable[[str], None]
+    """Told the uid of a pod of which nothing is left."""
 
 
 class PodWorker:
@@ -96,6 +98,7 @@ class PodWorker:
         while True:
             try:
                 self._live()
+                self._context.ended(self.state.uid)
                 return
             except RuntimeGone:
                 return

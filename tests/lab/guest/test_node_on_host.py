@@ -167,6 +167,16 @@ def test_a_pod_ends_at_its_deadline(node: LoneNode) -> None:
     until(lambda: "lxc" not in node.inside("ip", "-o", "link", "show").replace("lxc_health", ""))
 
 
+def test_nothing_is_left_of_a_pod_deleted_at_once(node: LoneNode) -> None:
+    ready(node, make_agent(node.api, "n1", "cilium-1"))
+    path = make_pod(node.api, "n1", "echo-1", ["python3", "-I", "-c", "import time; time.sleep(600)"])
+    ready(node, path)
+    node.api.delete(path, grace=0)
+    node.api.wait("/apis/cilium.io/v2/namespaces/default/ciliumendpoints/echo-1", gone, PATIENCE)
+    until(lambda: "lxc" not in node.inside("ip", "-o", "link", "show").replace("lxc_health", ""))
+    until(lambda: len(list((node.root / "run/lab/pods").iterdir())) == 1)
+
+
 def test_a_pod_on_the_hosts_network_runs_as_the_host(node: LoneNode) -> None:
     source = "import os; print(os.getuid(), sorted(os.listdir('/sys/class/net')))"
     spec = {"hostNetwork": True, "hostPID": True, "restartPolicy": "Never"}
