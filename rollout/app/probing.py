@@ -51,7 +51,7 @@ BPF_CHECKS = BPF_PROBES
 """Checks of the eBPF probes bear their names."""
 READY_S = 120.0
 """How long pods may take to be Ready where nothing was changed yet: an image may have to be pulled."""
-SETTLE_S = 2.0
+SETTLE_S = 0.5
 """On a node that was changed, pods that have addresses but are not Ready in this time are used as they are."""
 _IN_SOURCE = frozenset({NodePhase.PENDING, NodePhase.SKIPPED, NodePhase.RETURNED, NodePhase.ROLLED_BACK})
 

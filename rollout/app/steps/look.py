@@ -45,6 +45,11 @@ def look(ctx: StepContext, baseline: Seen, *, quick: bool, changed: bool) -> Win
     return Window({**_observe(ctx, rig, quick), **missing}, rig)
 
 
+def plain_look(ctx: StepContext) -> Window:
+    """Observe what needs neither probe pods nor eBPF. Raises `Unavailable`."""
+    return Window(_observe(ctx, None, quick=True), None)
+
+
 def _observe(ctx: StepContext, rig: StandingRig | None, quick: bool) -> dict[str, Observation]:
     ctx.check_time()
     left = int((ctx.deadline - ctx.world.clock.now()).total_seconds())

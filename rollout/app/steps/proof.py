@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from rollout.app.gates import gates_end
-from rollout.app.probing import Seen
+from rollout.app.probing import RIG_CHECKS, Seen
 from rollout.app.steps.context import StepContext, StepEnd, agent_pod
-from rollout.app.steps.look import Window, baseline_of, counts, keep, look
-from rollout.app.steps.rig import drop_rig
+from rollout.app.steps.look import Window, baseline_of, counts, keep, look, plain_look
+from rollout.app.steps.rig import drop_rig, raising
 from rollout.checks.catalog import SETTLING, decide, judge_node, levels
 from rollout.domain.codec import to_plain
 from rollout.domain.errors import Unavailable
@@ -25,6 +25,7 @@ from rollout.domain.verdict import Status, Verdict
 NO_BPF = "bpf-unavailable"
 _AGAIN_S = 1.0
 """Pause before a failing look is repeated: links and endpoints settle for a moment after a restart."""
+_FAILS_TO_BELIEVE = 2
 _UNSURE_S = 3.0
 _SPARE_S = 6.0
 """An inconclusive look is not repeated when less than this, and the time it took, is left of the deadline."""
@@ -74,8 +75,14 @@ def _without_bpf(ctx: StepContext, seen: Seen) -> StepEnd | None:
 
 
 def act_confirm(ctx: StepContext) -> StepEnd:
-    """The fast look, without eBPF: caught within seconds of the agent's restart."""
-    return _Proof(ctx, quick=True).run()
+    """The fast look, without eBPF: a fault is caught within seconds of the agent's restart.
+
+    While the rig's pods start, what needs none of them is looked at, and once more when that fails.
+    """
+    proof = _Proof(ctx, quick=True)
+    with raising(ctx, proof.baseline):
+        end = proof.plain()
+    return end or proof.run()
 
 
 def act_verify(ctx: StepContext) -> StepEnd:
@@ -114,6 +121,20 @@ class _Proof:
         self._counted = levels(ctx.mode, ctx.plan.policy, quick=quick, baseline=self.baseline)
         self._suspects: frozenset[str] = frozenset()
 
+    def plain(self) -> StepEnd | None:
+        """What links, agent and programs say on their own: an end only when they fail twice."""
+        for _ in range(_FAILS_TO_BELIEVE):
+            window = plain_look(self.ctx)
+            judged = self._judge(window, plain=True)
+            if not judged.failing:
+                return None
+            self.looks += 1
+            keep(self.ctx, window, self.looks)
+            end = self._told(judged)
+            if end is not None:
+                return end
+        return None
+
     def run(self) -> StepEnd:
         """Until it is told, one way or the other."""
         while True:
@@ -143,6 +164,10 @@ class _Proof:
         if judged.status is Status.PASS:
             self._suspects = frozenset()
             return StepEnd(Result.DONE, evidence=self._evidence(judged))
+        return self._told(judged)
+
+    def _told(self, judged: Judged) -> StepEnd | None:
+        """The end that a look without a pass means, None when it must be asked again."""
         believed = (judged.failing - SETTLING) | (judged.failing & self._suspects)
         self._suspects = judged.failing
         if believed:
@@ -163,14 +188,16 @@ class _Proof:
             self._evidence(judged),
         )
 
-    def _judge(self, window: Window) -> Judged:
+    def _judge(self, window: Window, *, plain: bool = False) -> Judged:
         ctx = self.ctx
+        off = dict.fromkeys(RIG_CHECKS, CheckLevel.OFF) if plain else {}
+        policy = replace(ctx.plan.policy, checks={**ctx.plan.policy.checks, **off})
         verdicts = judge_node(
             ctx.node.name,
             window.seen,
             self.baseline,
             ctx.mode,
-            policy=ctx.plan.policy,
+            policy=policy,
             history=self.history,
             quick=self.quick,
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Thread
 
 from rollout.app import probing
 from rollout.app.probing import Seen, StandingRig
@@ -42,6 +44,29 @@ def raise_rig(ctx: StepContext, baseline: Seen, *, changed: bool) -> StandingRig
         settle_s=probing.SETTLE_S if changed else None,
         cancel=ctx.cancel,
     )
+
+
+@contextmanager
+def raising(ctx: StepContext, baseline: Seen) -> Iterator[None]:
+    """Begin this node's rig beside what the block does; at its end the pods are there, or `raise_rig` says why not."""
+    crash: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            raise_rig(ctx, baseline, changed=True)
+        except RolloutError:
+            pass
+        except BaseException as error:  # noqa: BLE001 - a bug must end the process, not vanish with its thread
+            crash.append(error)
+
+    thread = Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+    if crash:
+        raise crash[0]
 
 
 def raise_peers(ctx: StepContext, baseline: Seen) -> None:
