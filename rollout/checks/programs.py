@@ -19,7 +19,10 @@ PROGRAMS = "programs"
 
 _FROM_POD = {True: frozenset({"netkit-peer"}), False: frozenset({"tcx-ingress", "tc-ingress"})}
 _TO_POD = {True: frozenset({"netkit-primary"}), False: frozenset({"tcx-egress", "tc-egress"})}
-"""Where an endpoint's programs sit, on netkit and on veth."""
+"""Where an endpoint's programs sit, on netkit and on veth.
+
+Towards the pod there is one only where the endpoint's configuration wants it (`RequireEgressProg` in Cilium's
+pkg/datapath/loader), whatever the mode: so the baseline says whether it is wanted."""
 
 _OF_AGENT = "cil_"
 """How the agent names its programs; others on a host device are none of its business, nor ours."""
@@ -64,7 +67,7 @@ def _endpoint_faults(case: Case, now: Programs, before: Programs | None) -> Iter
         netkit = device.kind in (LinkKind.NETKIT_L2, LinkKind.NETKIT_L3)
         if not device.places & _FROM_POD[netkit]:
             yield _no_program(device, netkit, policies.get(device.name, ""))
-        elif judges_replies and not device.places & _TO_POD[netkit]:
+        elif device.role == "endpoint" and judges_replies and not device.places & _TO_POD[netkit]:
             yield f"{device.name} has no program towards the pod, as every endpoint link had at the baseline"
 
 

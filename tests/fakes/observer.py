@@ -86,7 +86,7 @@ def capability_document(*modes: str, scrub: bool = True, error: str = "") -> Doc
 # -- what a node without a fault answers, given the inputs of its probes -----------------------------------------------
 
 _PROGRAMS = {
-    "veth": (("tcx-ingress", "cil_from_contai"),),
+    "veth": (("tcx-ingress", "cil_from_contai"), ("tcx-egress", "cil_to_containe")),
     "netkit": (("netkit-peer", "cil_from_contai"), ("netkit-primary", "cil_to_containe")),
 }
 
