@@ -83,7 +83,7 @@ class Pairs:
         self._homes = namespaces.find([held[0] for held in self._pods.values() if held])
         self._doors: dict[tuple[str, str, str, int], Door] = {}
         self._tries: list[Streams | Datagrams] = []
-        self._skipped: list[Facts] = []
+        self._skipped: list[Facts] = [{"id": "", **row} for row in inputs.get("skipped") or ()]
 
     @property
     def done(self) -> bool:
