@@ -85,7 +85,7 @@ def test_all_is_well_on_both_families_and_it_ends_at_once(net: Net) -> None:
     small = cells["same-node/udp/v4/64"]
     assert (small["tries"], small["ok"], len(small["rtt_us"]), small["error"]) == (3, 3, 3, "")
     bursts = {burst["id"]: burst for burst in document["bursts"]}
-    assert set(bursts) == {f"{path}/udp/v{family}" for path in ("same-node", "cross-node/n2") for family in (4, 6)}
+    assert set(bursts) == {f"{path}/icmp/v{family}" for path in ("same-node", "cross-node/n2") for family in (4, 6)}
     for burst in bursts.values():
         assert (burst["sent"], burst["received"], burst["reordered"]) == (200, 200, 0)
         assert len(burst["rtt_us"]) == 200
@@ -125,9 +125,11 @@ def test_one_protocol_is_dropped(net: Net, protocol: str) -> None:
     for cell in document["cells"]:
         assert bool(cell["error"]) == (cell["ok"] < 1), cell
         assert cell["tries"] == 3 or cell["ok"], cell
+    ways = {burst["id"].split("/")[-2] for burst in document["bursts"]}
+    assert ways == {"udp" if protocol == "icmp" else "icmp"}, "where ICMP is not answered, bursts go by UDP"
     for burst in document["bursts"]:
-        assert bool(burst["received"]) == (protocol != "udp")
-        assert burst["sent"] > 0
+        assert burst["protocol"] in ways
+        assert burst["received"] > 0
 
 
 def test_v6_alone_is_broken(net: Net) -> None:
