@@ -33,7 +33,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "resume": ("apply:resume", "Go on after a pause, a hold or a dead process."),
     "abort": ("control:abort", "End a rollout for good, leaving every node sound."),
     "rollback": ("rollback:rollback", "Make the plan that takes a rollout back."),
-    "verify": ("verify:verify", "Look at nodes now and judge them. Changes nothing."),
+    "verify": ("verify:verify", "Look at nodes now and judge them."),
     "report": ("report:report", "The change record's evidence, before and after, as HTML, Markdown or JSON."),
     "state": ("state:state", "The state database: upgrade, check, export."),
     "lab": ("lab:lab", "The embedded lab: up, status, down."),

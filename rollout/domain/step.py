@@ -84,7 +84,7 @@ _ROWS = (
     ),
     StepSpec(
         StepKind.BASELINE,
-        "observe links and agent before any change",
+        "observe everything before any change, with probe pods that are gone afterwards",
         "observations stored",
         Performer.OBSERVER,
         None,
@@ -172,8 +172,8 @@ _ROWS = (
     ),
     StepSpec(
         StepKind.CONFIRM_MODE,
-        "read effective config, operational mode, host routing and link kinds",
-        "all equal the target",
+        "make the probe pods and look at all that needs no eBPF",
+        "every required check passes",
         Performer.OBSERVER,
         None,
         "observing again",
@@ -194,8 +194,8 @@ _ROWS = (
     ),
     StepSpec(
         StepKind.VERIFY,
-        "observe again and judge against the baseline",
-        "verdicts recorded, none failed",
+        "observe everything again, judge it against the baseline, ask the gates of the node",
+        "every required check passes, every gate proceeds",
         Performer.OBSERVER,
         None,
         "observing again",
@@ -205,8 +205,8 @@ _ROWS = (
     ),
     StepSpec(
         StepKind.SOAK,
-        "watch the node while it is still fenced",
-        "deadline in the intent passed, agent still Ready",
+        "watch the agent, and look at everything again and again, while the node is still fenced",
+        "deadline in the intent passed, agent still Ready, the last look passed",
         Performer.CLOCK,
         None,
         "the deadline in the intent",
