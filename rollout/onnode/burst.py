@@ -1,4 +1,8 @@
-"""Many numbered datagrams to an echo, for loss and round-trip time.
+"""Many numbered packets to an echo, for loss and round-trip time.
+
+By ICMP where it is answered, since kernels answer it: what UDP's echo server waits for a processor is not the path's
+time, and what its socket has no room for is not the path's loss. Where a policy lets no ICMP through, by UDP.
+A packet's arrival is when the kernel took it in (SO_TIMESTAMPNS), not when this process was let run.
 
 Not at a fixed rate but with few packets on the way at once: a slow machine then loses none of them itself, and one
 packet's time is not the time it waited behind others. The window opens only as far as the path's own time demands:
@@ -11,11 +15,18 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-from typing import Any
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from .loop import READ, Loop, now_us
 
 _SEQUENCE = struct.Struct("=II")
+_STAMP = struct.Struct("=qq")
+_SO_TIMESTAMPNS = 35
+_ANCILLARY = 64
+_GIVE_UP_US = 250_000
+"""A way that answered nothing in this time gives place to the next."""
 _SMALLEST_WINDOW, _LARGEST_WINDOW = 2, 32
 _BUDGET_US = 800_000
 _UNKNOWN_RTT_US = 200_000
@@ -29,20 +40,48 @@ _RECEIVE = 2048
 _NONCE = 0x6E6B7262
 
 
-class Burst:
-    """`packets` datagrams of `size` bytes over a connected socket; ends by itself, or is cut at the deadline."""
+class Way(NamedTuple):
+    """How packets go: their protocol, a connected socket, and how packets are made and told by their number (or -1)."""
 
-    def __init__(self, facts: dict[str, Any], one: socket.socket, size: int, packets: int) -> None:
+    protocol: str
+    socket: socket.socket
+    make: Callable[[int], bytes]
+    number: Callable[[bytes], int]
+
+
+def numbered(size: int) -> tuple[Callable[[int], bytes], Callable[[bytes], int]]:
+    """How a datagram of `size` bytes for an echo server is made from its number, and the number read again, or -1."""
+    padding = bytes(max(0, size - _SEQUENCE.size))
+
+    def number(packet: bytes) -> int:
+        if len(packet) < _SEQUENCE.size:
+            return -1
+        nonce, found = _SEQUENCE.unpack_from(packet)
+        return int(found) if nonce == _NONCE else -1
+
+    return lambda n: _SEQUENCE.pack(_NONCE, n) + padding, number
+
+
+class Burst:
+    """`packets` packets by the first of `ways` that is answered; ends by itself, or is cut at the deadline.
+
+    `name` makes the id out of the protocol that was used.
+    """
+
+    def __init__(self, facts: dict[str, Any], name: Callable[[str], str], ways: Sequence[Way], packets: int) -> None:
         self.facts = facts
+        self._name = name
+        self._ways = list(ways)
+        self._way = self._ways.pop(0)
         self.rtt_us: list[int] = []
         self.reordered = 0
         self.sent = 0
         self.error = ""
         self.done = False
-        self._socket = one
         self._packets = packets
-        self._padding = bytes(max(0, size - _SEQUENCE.size))
         self._sent_us: dict[int, int] = {}
+        self._sent_ns: dict[int, int] = {}
+        self._begun_us = 0
         self._waiting: dict[int, int] = {}
         self._highest = -1
         self._fastest_us = 0
@@ -51,9 +90,27 @@ class Burst:
     def begin(self, loop: Loop, until_us: int) -> None:
         """Send the first packets. Sending stops early enough before `until_us` for the last ones to come back."""
         self._stop_us = until_us
-        loop.watch(self._socket, READ, self._readable)
-        self._fill()
+        self._open(loop)
         self._tick(loop)
+
+    def _open(self, loop: Loop) -> None:
+        with contextlib.suppress(OSError):
+            self._way.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        self._begun_us = now_us()
+        loop.watch(self._way.socket, READ, self._readable)
+        self._fill()
+
+    def _unanswered(self) -> bool:
+        """Whether there is another way, and this one was silent for long enough to try it."""
+        return bool(self._ways) and not self.rtt_us and now_us() - self._begun_us > _GIVE_UP_US
+
+    def _next_way(self, loop: Loop) -> None:
+        loop.close(self._way.socket)
+        self._way = self._ways.pop(0)
+        self.sent = 0
+        for kept in (self._sent_us, self._sent_ns, self._waiting):
+            kept.clear()
+        self._open(loop)
 
     def _patience_us(self) -> int:
         low, high = _PATIENCE_US
@@ -69,35 +126,49 @@ class Burst:
             now = now_us()
             if now + _RESERVE_US >= self._stop_us:
                 return
+            packet = self._way.make(self.sent)
+            stamp = time.time_ns()
             try:
-                self._socket.send(_SEQUENCE.pack(_NONCE, self.sent) + self._padding)
+                self._way.socket.send(packet)
             except BlockingIOError:
                 return
             except OSError as error:
                 # Refused, or no route: this packet was not sent, or an earlier one was answered with an error.
                 self.error = (error.strerror or str(error)).lower()
             self._sent_us[self.sent] = self._waiting[self.sent] = now
+            self._sent_ns[self.sent] = stamp
             self.sent += 1
 
     def _readable(self) -> None:
         """Take one packet. The loop calls again for the next: asking whether there is one costs more than that."""
         try:
-            self._arrived(self._socket.recv(_RECEIVE), now_us())
+            self._take()
         except BlockingIOError:
             return
         except OSError as error:
             self.error = (error.strerror or str(error)).lower()
         self._fill()
 
-    def _arrived(self, packet: bytes, now: int) -> None:
-        if len(packet) < _SEQUENCE.size:
-            return
-        nonce, number = _SEQUENCE.unpack_from(packet)
-        begun = self._sent_us.pop(number, None) if nonce == _NONCE else None
+    def _take(self) -> None:
+        """Read one packet; raises OSError."""
+        packet, ancillary, _, _ = self._way.socket.recvmsg(_RECEIVE, _ANCILLARY)
+        stamps = [data for level, kind, data in ancillary if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS)]
+        arrived_ns = None
+        if stamps and len(stamps[0]) == _STAMP.size:
+            seconds, rest = _STAMP.unpack(stamps[0])
+            arrived_ns = seconds * 1_000_000_000 + rest
+        self._arrived(packet, arrived_ns)
+
+    def _arrived(self, packet: bytes, arrived_ns: int | None) -> None:
+        number = self._way.number(packet)
+        begun = self._sent_us.pop(number, None)
         if begun is None:
             return  # not ours, or a second copy
         self._waiting.pop(number, None)
-        rtt = now - begun
+        rtt = now_us() - begun
+        if arrived_ns is not None:  # never more than what passed here: the wall clock may have been set meanwhile
+            stamped = (arrived_ns - self._sent_ns[number]) // 1000
+            rtt = stamped if 0 <= stamped <= rtt else rtt
         self.rtt_us.append(rtt)
         self._fastest_us = min(self._fastest_us or rtt, rtt)
         self.reordered += number < self._highest
@@ -109,6 +180,8 @@ class Burst:
         oldest = now_us() - self._patience_us()
         for number in [number for number, begun in self._waiting.items() if begun < oldest]:
             del self._waiting[number]
+        if self._unanswered():
+            self._next_way(loop)
         self._fill()
         if not self.done and self._exhausted():
             self._drain()
@@ -120,7 +193,7 @@ class Burst:
         """Take what waits in the socket: if we were kept from running, that was no loss."""
         with contextlib.suppress(OSError):
             while True:
-                self._arrived(self._socket.recv(_RECEIVE), now_us())
+                self._take()
 
     def _exhausted(self) -> bool:
         """Nothing more to send, and nothing more to hope for."""
@@ -133,6 +206,8 @@ class Burst:
         """The burst in the document. `rtt_us` is in the order of arrival."""
         return {
             **self.facts,
+            "id": self._name(self._way.protocol),
+            "protocol": self._way.protocol,
             "sent": self.sent,
             "received": len(self.rtt_us),
             "reordered": self.reordered,
@@ -141,5 +216,6 @@ class Burst:
         }
 
     def close(self, loop: Loop) -> None:
-        """Close the socket."""
-        loop.close(self._socket)
+        """Close the sockets."""
+        for way in (self._way, *self._ways):
+            loop.close(way.socket)

@@ -25,7 +25,8 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from . import entry, netns, packets, rtnetlink
-from .burst import Burst
+from .burst import Burst, Way
+from .burst import numbered as of_datagrams
 from .cell import MOST_TRIES, Answer, Cell, Datagrams, Streams, words
 from .loop import Loop, now_us
 
@@ -173,9 +174,9 @@ class Matrix:
             for source, path, who, facts, address in self._partners(number):
                 home = self._home(source, number)
                 if home is not None:
-                    known = {"id": f"{path}{who}/udp/v{number}", "path": path, "protocol": "udp", "family": number}
-                    known.update(facts, size=self._sizes[0])
-                    yield Wish(home, partial(self._burst, known, (address, self._port), family, count), known)
+                    known = {"path": path, "family": number, "size": self._sizes[0], **facts}
+                    name = partial("{path}{who}/{}/v{number}".format, path=path, who=who, number=number)
+                    yield Wish(home, partial(self._burst, known, name, address, family, count), known)
 
     def _partners(self, number: int) -> Iterator[tuple[str, str, str, Facts, str]]:
         """What is tried from which role: b to a, and a to every peer."""
@@ -386,10 +387,18 @@ class Matrix:
         assert count <= 16
         return self._ident
 
-    def _burst(self, facts: Facts, address: Target, family: int, count: int) -> Burst:
-        one = packets.datagram(family)
-        one.connect(address)
-        return Burst(facts, one, int(facts["size"]), count)
+    def _burst(self, facts: Facts, name: Callable[[str], str], address: str, family: int, count: int) -> Burst:
+        size = int(facts["size"])
+        ping = packets.raw_icmp(family)
+        ping.connect((address, 0))
+        ident = self._new_ident(1)
+        echo = packets.datagram(family)
+        echo.connect((address, self._port))
+        ways = (
+            Way("icmp", ping, packets.echo_maker(family, ident, size), packets.echo_reader(family, ident, size)),
+            Way("udp", echo, *of_datagrams(size)),
+        )
+        return Burst(facts, name, ways, count)
 
 
 def errand_verdict(received: bytes) -> str | None:

@@ -108,7 +108,7 @@ def test_what_is_not_named_is_skipped_with_a_reason(net: Net) -> None:
 
 
 def test_a_pod_that_is_not_here(net: Net) -> None:
-    pods = [{"role": "a", "addresses": ["192.0.2.1"]}, {"role": "b", "addresses": ["192.0.2.2"]}]
+    pods = [{"role": "a", "addresses": ["203.0.113.1"]}, {"role": "b", "addresses": ["203.0.113.2"]}]
     document = reach(net, pods=pods, deadline_ms=600)
     assert any("cannot find the network namespace of pod a" in row["why"] for row in document["skipped"])
 
