@@ -5,6 +5,8 @@ beyond the tolerance, and the newest window's own estimate as well, so that what
 It also needs the fastest packet of the last two windows to be slower by more than the tolerance: a longer way delays
 every packet, while on a busy node, as right after the agent's restart, packets wait and some do not. Where only the
 slower ones became slower, it is inconclusive, until `_PATIENCE` windows in a row show it: that is how the node now is.
+A median that seems slower but is not shown to be so is inconclusive; a p90 alone is not, since a tail of few
+independent samples seems slower often: it passes, and the verdict says how many quantiles are proven to lie within.
 The tolerance is the policy's microseconds, or its percentage of the baseline's upper bound, whichever is more. Half
 of a comparison's error goes to the baseline's interval, which is looked at once, half to that of now, over the looks.
 """
@@ -26,7 +28,8 @@ from rollout.domain.policy import Tolerances
 from rollout.domain.verdict import Status, Verdict
 
 LATENCY = "latency"
-_QUANTILES = (50, 90)
+_MEDIAN = 50
+_QUANTILES = (_MEDIAN, 90)
 _PATIENCE = 4
 _FEWEST = 30
 """Fewer round trips than this give no interval of a median at the errors in use."""
@@ -71,7 +74,7 @@ def _findings(case: Case, bursts: Bursts, series: Series) -> Iterator[Finding]:
         latest = plain(series.latest.rtt_us, q)
         if then is not None and now is not None:
             shift = _shift_of_controls(bursts, series, q)
-            found = _weigh(f"{series.name} p{q}", then, now, latest, shift, case.policy.tolerances)
+            found = _weigh((series.name, q), then, now, latest, shift, case.policy.tolerances)
             yield _waits(found, series, before, q, case.policy.tolerances) if found.status is Status.FAIL else found
 
 
@@ -100,20 +103,22 @@ def _both(then: Burst, now: Burst) -> bool:
     return bool(then.rtt_us and now.rtt_us)
 
 
-def _weigh(name: str, then: Interval, now: Interval, latest: int, controls: int, tolerances: Tolerances) -> Finding:
-    shift = Shift(then, now)
+def _weigh(
+    of: tuple[str, int], then: Interval, now: Interval, latest: int, controls: int, tolerances: Tolerances
+) -> Finding:
+    shift, name = Shift(then, now), f"{of[0]} p{of[1]}"
     allowed = tolerance_us(then.estimate if then.high is None else then.high, tolerances)
     evidence = shift.evidence() | {"tolerance_us": allowed, "latest_us": latest, "controls_shift_us": controls}
     words = f"{name}: {now.estimate} us, {then.estimate} us at the baseline"
-    interval = (
-        f", slower by {shift.low} to {'any' if shift.high is None else shift.high} us, {allowed} us are tolerated"
-    )
+    low, high = ("unknown" if end is None else end for end in (shift.low, shift.high))
+    interval = f", slower by {low} to {high} us, {allowed} us are tolerated"
     if shift.high is not None and shift.high <= allowed:
         return Finding(name, Status.PASS, words, evidence | {"within": True})
     if min(shift.change, latest - then.estimate) <= allowed:
         return Finding(name, Status.PASS, words, evidence | {"within": False})
     if shift.low is None or shift.low <= allowed:
-        return Finding(name, Status.INCONCLUSIVE, f"{words}{interval}: not yet sure", evidence)
+        unsure = Status.INCONCLUSIVE if of[1] == _MEDIAN else Status.PASS
+        return Finding(name, unsure, f"{words}{interval}: not yet sure", evidence | {"within": False})
     if shift.low - controls <= allowed:
         told = f"{words}, but nodes not yet migrated became slower by {controls} us as well"
         return Finding(name, Status.INCONCLUSIVE, told, evidence)

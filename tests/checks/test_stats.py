@@ -22,6 +22,7 @@ CHANCES = st.floats(1e-6, 1 - 1e-6)
 RUNS, WINDOWS = 2000, 8
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5000), st.data(), CHANCES)
 def test_tails_are_those_of_scipy(n: int, data: st.DataObject, p: float) -> None:
     k = data.draw(st.integers(0, n))
@@ -29,7 +30,7 @@ def test_tails_are_those_of_scipy(n: int, data: st.DataObject, p: float) -> None
     assert at_most(k, n, p) == pytest.approx(stats.binom.cdf(k, n, p), rel=1e-8, abs=1e-200)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 3000), st.data(), st.sampled_from([0.05, 1e-3, 1e-5, 1e-7]))
 def test_bounds_are_clopper_and_pearsons(n: int, data: st.DataObject, error: float) -> None:
     k = data.draw(st.integers(0, n))
@@ -38,7 +39,7 @@ def test_bounds_are_clopper_and_pearsons(n: int, data: st.DataObject, error: flo
     assert upper_bound(k, n, error) == pytest.approx(interval.high, rel=1e-5, abs=1e-6)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 40), st.integers(1, 5000), st.integers(0, 80), st.integers(1, 5000))
 def test_the_rate_test_is_the_conditional_binomial_test(a: int, ta: int, b: int, tb: int) -> None:
     if a + b:
@@ -70,7 +71,7 @@ def test_known_small_cases() -> None:
     assert ranks(5, 50, 0.01) == (0, None)
 
 
-@settings(max_examples=80)
+@settings(max_examples=80, deadline=None)
 @given(
     st.integers(0, 30), st.integers(50, 3000), st.integers(0, 60), st.integers(60, 3000), st.sampled_from([0.01, 1e-5])
 )
@@ -183,6 +184,7 @@ def test_sticky_series_raise_no_more_alarms_than_stated() -> None:
     assert alarms / runs <= 0.05
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=300), st.sampled_from([50, 90]))
 def test_an_interval_holds_its_estimate(samples: list[int], q: int) -> None:
     found = of_samples([samples], q, 1e-3)
@@ -191,6 +193,7 @@ def test_an_interval_holds_its_estimate(samples: list[int], q: int) -> None:
     assert found.estimate == plain(samples, q) == np.percentile(samples, q, method="inverted_cdf")
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 2**20), min_size=1, max_size=400), st.sampled_from([50, 90]))
 def test_a_histogram_bounds_what_its_samples_would(samples: list[int], q: int) -> None:
     counts = [0] * 24

@@ -61,13 +61,14 @@ def read(document: Any, probe: str = "any") -> Observation:
     return Observation("n1", probe, NOW, document)
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(VALUES | DOCUMENTS)
 def test_no_document_raises(document: Any) -> None:
     for parse in PARSERS:
         parse(read(document))
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(SOUND)), st.data())
 def test_no_document_with_a_part_replaced_raises_in_any_check(probe: str, data: st.DataObject) -> None:
     broken = json.loads(json.dumps(SOUND))
