@@ -25,6 +25,7 @@ server = socket.create_server(("", int(sys.argv[1])))
 print("listening in", os.environ["WHERE"], flush=True)
 while True:
     client, _ = server.accept()
+    client.recv(4096)
     client.sendall(b"\\r\\n\\r\\nhello")
     client.close()
 """
