@@ -87,9 +87,14 @@ class Burst:
         self._fastest_us = 0
         self._stop_us = 0
 
-    def begin(self, loop: Loop, until_us: int) -> None:
-        """Send the first packets. Sending stops early enough before `until_us` for the last ones to come back."""
+    def begin(self, loop: Loop, until_us: int, *, answered: bool = False) -> None:
+        """Send the first packets. Sending stops early enough before `until_us` for the last ones to come back.
+
+        `answered`: the first way is known to be answered, so that silence is loss, or a machine that is kept busy.
+        """
         self._stop_us = until_us
+        if answered:
+            self._close_rest(loop)
         self._open(loop)
         self._tick(loop)
 
@@ -215,7 +220,12 @@ class Burst:
             "rtt_us": list(self.rtt_us),
         }
 
+    def _close_rest(self, loop: Loop) -> None:
+        for way in self._ways:
+            loop.close(way.socket)
+        self._ways.clear()
+
     def close(self, loop: Loop) -> None:
         """Close the sockets."""
-        for way in (self._way, *self._ways):
-            loop.close(way.socket)
+        self._close_rest(loop)
+        loop.close(self._way.socket)

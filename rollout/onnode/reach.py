@@ -13,7 +13,8 @@ and named under `skipped`. Paths:
 Sizes: TCP takes all; UDP those that fit in one packet; ICMP the smallest and the one that fills a packet. UDP and ICMP
 packets are never fragmented, so a link with a smaller MTU on the way shows on large packets only. `mtu` of a cell is
 what the route allows at its start.
-All cells run at once under one deadline; the bursts begin when most of that is over, so that they do not wait for it.
+All cells run at once under one deadline. The bursts begin when the cells are through, or will not be soon, and end with
+that deadline too; only where every cell was answered may they take longer, on a slow machine.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ DEADLINE_MS = 2500
 _SERVER_MS = 250
 """Time a peer's errand must end before our deadline, so that its words reach us."""
 _SETTLE_US = 700_000
+_BURST_US = 2_500_000
+"""What the bursts may take at most where every cell was answered: then it is the machine that is slow."""
 _TRIES_SMALL = 3
 _FAMILIES = ((4, socket.AF_INET), (6, socket.AF_INET6))
 _MTU = 1500
@@ -122,9 +125,17 @@ class Matrix:
         if not all(one.done for one in self._cells) and now_us() - begun < min(_SETTLE_US, self._deadline_us // 3):
             loop.after(10_000, lambda: self._settle(loop, begun))
             return
+        if all(cell.rtt_us for cell in self._cells):
+            self.until_us = max(self.until_us, now_us() + _BURST_US)
         for burst in self._bursts:
-            burst.begin(loop, self.until_us)
+            burst.begin(loop, self.until_us, answered=self._answers_icmp(burst.facts))
         self._settled = True
+
+    def _answers_icmp(self, facts: Facts) -> bool:
+        """Whether the cells found that echo requests are answered where a burst goes."""
+        way = {key: facts[key] for key in ("path", "family", "peer")}
+        mine = [cell for cell in self._cells if way.items() <= cell.facts.items()]
+        return any(cell.rtt_us for cell in mine if cell.facts["protocol"] == "icmp")
 
     def body(self, loop: Loop) -> entry.Document:
         """The document's body; closes every socket."""
