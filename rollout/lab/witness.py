@@ -84,7 +84,7 @@ class LabApi:
         return found
 
     def leftovers(self) -> list[str]:
-        """Everything of ours that nodes still carry: cordons, taints and marks."""
+        """What nodes still carry of ours, cordons, taints and marks, and probe pods that nobody has deleted."""
         found = []
         for node in self.items("/api/v1/nodes"):
             name = node["metadata"]["name"]
@@ -93,6 +93,13 @@ class LabApi:
             found += [f"{name} has taint {t['key']}" for t in node["spec"].get("taints") or ()]
             annotations = node["metadata"].get("annotations") or {}
             found += [f"{name} has annotation {key}" for key in annotations if key.startswith(ANNOTATION_PREFIX)]
+        for kind in ("/api/v1/pods", "/apis/networking.k8s.io/v1/networkpolicies"):
+            ours = self.items(f"{kind}?labelSelector={ANNOTATION_PREFIX}probe")
+            found += [
+                f"{each['metadata']['namespace']}/{each['metadata']['name']} is there"
+                for each in ours
+                if not each["metadata"].get("deletionTimestamp")
+            ]
         return found
 
     def agent_restarts(self) -> int:
