@@ -22,13 +22,30 @@ static inline void lose(int probe) {
         __sync_fetch_and_add(count, 1);
 }
 
-// Which device `device` points to. False when it is no device: the field is used for other things on some ways.
+// Fields that lie near each other are fetched at once: a call costs 30 ns, 200 bytes more cost 5 (measured).
+#define LOWER(a, b) ((a) < (b) ? (a) : (b))
+#define UPPER(a, b) ((a) < (b) ? (b) : (a))
+#define FROM(a, b) (LOWER(a, b) & ~7)
+#define SPAN(a, b, size) ((UPPER(a, b) + (size) - FROM(a, b) + 7) & ~7)
+#define NEAR(a, b) (UPPER(a, b) - LOWER(a, b) <= 224)
+
+#ifdef DEV_NET
+// Which device `device` points to. False when it is none.
 static inline bool find_place(u64 device, struct place *at) {
     u64 net = 0;
-    if (FETCH(net, device + DEV_NET) || FETCH(at->netns, net + NET_INUM) || FETCH(at->ifindex, device + DEV_IFINDEX))
+#if NEAR(DEV_NET, DEV_IFINDEX)
+    u8 near[SPAN(DEV_NET, DEV_IFINDEX, 8)] __attribute__((aligned(8)));
+    if (FETCH(near, device + FROM(DEV_NET, DEV_IFINDEX)))
         return 0;
-    return at->netns >= FIRST_NETNS;
+    net = *(u64 *)(near + DEV_NET - FROM(DEV_NET, DEV_IFINDEX));
+    at->ifindex = *(u32 *)(near + DEV_IFINDEX - FROM(DEV_NET, DEV_IFINDEX));
+#else
+    if (FETCH(net, device + DEV_NET) || FETCH(at->ifindex, device + DEV_IFINDEX))
+        return 0;
+#endif
+    return !FETCH(at->netns, net + NET_INUM) && at->netns >= FIRST_NETNS;
 }
+#endif
 
 // The i for which value is in [2^i, 2^(i+1)); 31 for all that is longer.
 static inline u32 power_of_two(u64 value) {

@@ -17,7 +17,7 @@ struct endpoint {
     u64 connects;
     u64 failures;
     u64 accepts;
-    u64 segments;
+    u64 untimed;  // segments of connections without a round-trip time
     u64 retransmits;
     u64 resets_sent;
     u64 resets_received;
@@ -30,12 +30,21 @@ BPF_HASH(tcp_connecting, u64, u64, 16384);
 
 static inline void local_address(u64 sock, struct address *local) {
     u16 family = 0;
+    u32 source = 0;
+#if NEAR(SOCK_SOURCE, SOCK_FAMILY)
+    u8 near[SPAN(SOCK_SOURCE, SOCK_FAMILY, 4)] __attribute__((aligned(8)));
+    FETCH(near, sock + FROM(SOCK_SOURCE, SOCK_FAMILY));
+    family = *(u16 *)(near + SOCK_FAMILY - FROM(SOCK_SOURCE, SOCK_FAMILY));
+    source = *(u32 *)(near + SOCK_SOURCE - FROM(SOCK_SOURCE, SOCK_FAMILY));
+#else
     FETCH(family, sock + SOCK_FAMILY);
+    FETCH(source, sock + SOCK_SOURCE);
+#endif
     if (family == INET6) {
         FETCH(*local, sock + SOCK_SOURCE_V6);
     } else {
         local->word[2] = 0xffff0000;
-        FETCH(local->word[3], sock + SOCK_SOURCE);
+        local->word[3] = source;
     }
 }
 
@@ -159,9 +168,10 @@ int tcp_segment(struct bpf_raw_tracepoint_args *ctx) {
     struct endpoint *endpoint = endpoint_of(sock);
     if (!endpoint)
         return 0;
-    __sync_fetch_and_add(&endpoint->segments, 1);
-    if (FETCH(eighths, sock + TCP_SRTT) || !eighths)
+    if (FETCH(eighths, sock + TCP_SRTT) || !eighths) {
+        __sync_fetch_and_add(&endpoint->untimed, 1);
         return 0;
+    }
     u32 power = power_of_two(eighths >> 3);
     if (power < 32)
         __sync_fetch_and_add(&endpoint->srtt_log2_us[power], 1);

@@ -89,7 +89,7 @@ class Drops(Probe):
         "SKB_NETWORK_HEADER": ("sk_buff", "network_header"),
     }
     programs = (Program("drops_freed", "kfree_skb"),)
-    layouts: Mapping[str, bpfcalls.Layout] = {"drops_counts": bpfcalls.Layout("IIIHBB", "Q", 4096)}
+    layouts: Mapping[str, bpfcalls.Layout] = {"drops_counts": bpfcalls.Layout("QIHBx", "QII", 4096)}
 
     def __init__(self, loaded: Loaded, types: btf.Btf) -> None:
         super().__init__(loaded)
@@ -106,7 +106,7 @@ class Drops(Probe):
 
     def _unheard(self, places: Mapping[Place, str]) -> dict[str, int]:
         found: dict[str, int] = {}
-        for (netns, ifindex, reason, protocol, following, _), (count,) in self._entries("drops_counts"):
+        for (_, reason, protocol, following), (count, netns, ifindex) in self._entries("drops_counts"):
             kind = places.get((netns, ifindex))
             if kind and (protocol, following) == (_IPV4, _UDP) and self._reasons.name(reason) == "NO_SOCKET":
                 found[kind] = found.get(kind, 0) + count
@@ -116,7 +116,7 @@ class Drops(Probe):
         """`drops`, most packets first, and `reasons_from`."""
         ends = window.table.ends()
         totals: dict[tuple[str, str, str, int, str], int] = {}
-        for (netns, ifindex, reason, protocol, following, _), (count,) in self._entries("drops_counts"):
+        for (_, reason, protocol, following), (count, netns, ifindex) in self._entries("drops_counts"):
             link, side = ends.get((netns, ifindex), (None, ""))
             if link is not None:
                 where = (link.name, side, link.ifindex)

@@ -81,6 +81,7 @@ class Tcp(Probe):
             histograms = numbers[len(_COUNTS) :]
             row["connect_log2_us"] = trimmed(histograms[:_PLACES])
             row["srtt_log2_us"] = trimmed(histograms[_PLACES:])
+            row["segments"] += sum(histograms[_PLACES:])  # so far only those without a round-trip time
             found.append(row)
         return found
 

@@ -12,8 +12,8 @@ from rollout.adapters.ansible import bundle
 WATCHED = Path(__file__).with_name("watched.py")
 
 
-def watched(request: Mapping[str, Any], replaced: Mapping[str, str] | None = None) -> str:
-    """Runs `watched` with `request`; `replaced`: texts of modules, by name, in place of ours."""
+def watched(request: Mapping[str, Any], replaced: Mapping[str, str] | None = None, program: str = "watched") -> str:
+    """Runs `watched`, or another of the given programs, with `request`; `replaced`: more texts, or others than ours."""
     sources = {**bundle.sources(), "onnode.watched": WATCHED.read_text(), **(replaced or {})}
-    head = f"SOURCES = {sources!r}\nPROGRAM = 'watched'\nREQUEST = {json.dumps(request)!r}\n"
+    head = f"SOURCES = {sources!r}\nPROGRAM = {program!r}\nREQUEST = {json.dumps(request)!r}\n"
     return head + bundle._LOADER
