@@ -7,12 +7,14 @@ import itertools
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 
 Turn = Callable[[], None]
 
+_HEARTBEAT_US = 50_000
 _STALL_US = 50_000
 _MOST_STALLED_US = 2_500_000
 _LAST_ROUNDS = 1000
@@ -21,6 +23,17 @@ _LAST_ROUNDS = 1000
 def now_us() -> int:
     """Monotonic microseconds."""
     return time.monotonic_ns() // 1000
+
+
+class Task(Protocol):
+    """What a loop drives: it began its sockets and timers on the loop, and ends by itself or at its deadline."""
+
+    until_us: int
+    """Deadline in monotonic microseconds; it may change meanwhile."""
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more can come."""
 
 
 class Loop:
@@ -61,17 +74,20 @@ class Loop:
         """Call `turn` once, in `delay_us` or a little later."""
         heapq.heappush(self._timers, (now_us() + delay_us, next(self._order), turn))
 
-    def run(self, done: Callable[[], bool], until_us: int) -> None:
-        """Until `done`, or until the monotonic time `until_us`, later by what this process was kept from running.
+    def drive(self, tasks: Sequence[Task], last_us: int) -> None:
+        """Until every task is done, or at its own deadline; at the latest until the monotonic time `last_us`.
 
-        What has arrived by then is still taken: an answer that waits in a socket is an answer.
+        Deadlines of tasks are later by what this process was kept from running. What has arrived by then is still
+        taken: an answer that waits in a socket is an answer.
         """
-        while not done():
-            left = until_us + self.stalled_us - now_us()
-            if left <= 0:
-                self._last_rounds()
+        while now_us() < last_us and not all(self._finished(one) for one in tasks):
+            self._round(self._pause_us(_HEARTBEAT_US))
+        for _ in range(_LAST_ROUNDS):
+            if not self._round(0):
                 return
-            self._round(self._pause_us(left))
+
+    def _finished(self, one: Task) -> bool:
+        return one.done or now_us() >= one.until_us + self.stalled_us
 
     def _round(self, pause_us: int) -> int:
         """Wait for at most `pause_us`, then call whatever is due; how many sockets were ready."""
@@ -86,11 +102,6 @@ class Loop:
                 self.stalled_us = min(_MOST_STALLED_US, self.stalled_us + over)
         self._ring()
         return len(ready)
-
-    def _last_rounds(self) -> None:
-        for _ in range(_LAST_ROUNDS):
-            if not self._round(0):
-                return
 
     def _pause_us(self, left_us: int) -> int:
         if self._timers:

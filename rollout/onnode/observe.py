@@ -96,15 +96,8 @@ def _drive(probes: tuple[str, ...], request: entry.Document, until: float) -> di
             running["reach"] = reach.Matrix(reach.inputs_of(request), namespaces)
         for one in running.values():
             one.begin(driver)
-        last = min(max(one.until_us for one in running.values()), int(until * 1_000_000))
-        driver.run(lambda: all(_finished(one, driver.stalled_us) for one in running.values()), last)
+        driver.drive(list(running.values()), int(until * 1_000_000))
         return {probe: one.body(driver) for probe, one in running.items()}
-
-
-def _finished(one: Any, stalled_us: int) -> bool:
-    from .loop import now_us  # noqa: PLC0415
-
-    return bool(one.done or now_us() >= one.until_us + stalled_us)
 
 
 def _window_s(request: entry.Document) -> int:

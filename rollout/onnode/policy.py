@@ -24,6 +24,7 @@ OPEN, CLOSED, UNKNOWN = "open", "closed", "unknown"
 WAIT_MS = 1600
 _SPREAD_PERCENT = (0, 44)
 _PEER_WAIT_MS = 1400
+_LONGER_US = 5_000_000
 _SIZE = 64
 _PEER_SAYS = "the peer says: "
 _PROHIBITED = tuple(os.strerror(code).lower() for code in (errno.EHOSTUNREACH, errno.EACCES, errno.EPERM))
@@ -64,7 +65,7 @@ def main(request: entry.Document) -> entry.Document:
     with netns.Namespaces() as namespaces, Loop() as loop:
         pairs = Pairs(request, namespaces)
         pairs.begin(loop)
-        loop.run(lambda: pairs.done, pairs.until_us)
+        loop.drive([pairs], pairs.until_us + _LONGER_US)
         return pairs.body(loop)
 
 
