@@ -45,13 +45,13 @@ def say(where: str, found: Mapping[str, Any], *, emulated: bool) -> None:
             if probe != "empty" and not emulated:
                 budget = BUDGET_NS if name in PER_PACKET else 10 * BUDGET_NS
                 report(f"{where}: {name}, over an empty program ({empty} ns)", cost - empty, budget, "ns")
-            elif probe != "empty":
+            elif name in PER_PACKET:  # the others run too seldom there to be told from the host's own pauses
                 report(f"{where}: {name}, against an empty program ({empty} ns)", cost / empty, 20)
     spent = found["ms"]
     each = sum(spent[name] for name in ("path", "drops", "tcp"))
     report(f"{where}: compile and load each probe alone, in all", each / 1000, 60 if emulated else 2, "s")
     report(f"{where}: compile, load and self-test all in one", found["open_ms"] / 1000, 30 if emulated else 1, "s")
-    report(f"{where}: CPU while watching for a second", found["idle_ms"], 10, "ms")
+    report(f"{where}: CPU while watching for a second", found["idle_ms"], 50 if emulated else 10, "ms")
 
 
 def test_here_on_veth() -> None:
