@@ -146,7 +146,7 @@ LabTrouble.__module__ = "rollout.lab.cluster"
 def test_lab_commands_call_the_lab(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     info = Info(tmp_path / "kube", tmp_path / "c.yaml", (Machine("n1", 2201), Machine("n2", 2202)))
     lab = types.SimpleNamespace(lab_up=lambda _d, _r: info, lab_status=lambda _d: None, lab_down=lambda _d: True)
-    monkeypatch.setattr("rollout.cli.lab._functions", lambda: lab)
+    monkeypatch.setattr("rollout.cli.lab._functions", lambda _module: lab)
     result = run("lab", "up")
     assert result.exit_code == 0 and "n2 (ssh port 2202)" in result.stdout and "ROLLOUT_CONFIG=" in result.stdout
     assert run("lab", "status").exit_code == ExitCode.HELD
@@ -161,6 +161,31 @@ def test_lab_commands_call_the_lab(run: Run, monkeypatch: pytest.MonkeyPatch, tm
     result = run("lab", "up")
     assert result.exit_code == ExitCode.STEP_FAILED
     assert result.stderr.startswith("error: cannot start the lab: run it as root\n  next: ")
+
+
+def test_lab_faults_are_set_cleared_and_listed(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    info = Info(tmp_path / "kube", tmp_path / "c.yaml", (Machine("n1", 2201), Machine("n2", 2202)))
+    held: dict[tuple[str, str], bool] = {}
+    modules = {
+        "rollout.lab.cluster": types.SimpleNamespace(lab_status=lambda _d: types.SimpleNamespace(info=info)),
+        "rollout.lab.faults": types.SimpleNamespace(
+            FAULTS={"loss": "packets are lost", "delay": "packets are late"},
+            set_fault=lambda _i, node, name, always: held.update({(node, name): always}),
+            clear_fault=lambda _i, node, name: held.pop((node, name)),
+            faults_of=lambda _i, node: tuple(name for place, name in held if place == node),
+        ),
+    }
+    monkeypatch.setattr("rollout.cli.lab._functions", modules.__getitem__)
+    assert run("lab", "fault", "loss", "n1").stdout == "n1: loss is set: packets are lost\n"
+    run("lab", "fault", "delay", "n2", "--always")
+    assert held == {("n1", "loss"): False, ("n2", "delay"): True}
+    assert "packets are lost (set on n1)" in run("lab", "faults").stdout
+    assert run("lab", "fault", "loss", "n1", "--clear").stdout == "n1: loss is cleared\n"
+    assert held == {("n2", "delay"): True}
+    for words in (("nope", "n1"), ("loss", "n9"), ("loss", "n1", "--clear", "--always")):
+        assert run("lab", "fault", *words).exit_code == ExitCode.USAGE
+    modules["rollout.lab.cluster"].lab_status = lambda _d: None
+    assert "there is no lab in" in run("lab", "faults").stderr
 
 
 def test_a_lab_without_its_packages_names_the_extra(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
