@@ -36,7 +36,7 @@ KERNEL_OPTIONS = (
     "console=ttyS0 quiet loglevel=4 mitigations=off nokaslr no_timer_check random.trust_cpu=on net.ifnames=0 "
     "panic=0 oops=panic norandmaps init_on_alloc=0 tsc=reliable clocksource=tsc"
 )
-# MiB of translated code that QEMU keeps at most. With 96, every compile of an eBPF program threw it away and took twice as long.
+# MiB of translated code that QEMU keeps at most. With 96 it was thrown away in every compile of an eBPF program.
 TRANSLATION_CACHE_MIB = 512
 POLL_S = 0.02
 SSH_RETRY_S, FIRST_BANNER_S = 0.1, 1.0

@@ -23,6 +23,8 @@ from rollout.domain.step import StepKind
 from rollout.domain.verdict import Status, Verdict
 
 NO_BPF = "bpf-unavailable"
+_BASELINE_LOOKS = 3
+"""Looks at an untouched node before it is held: what is inconclusive may pass by itself."""
 _AGAIN_S = 1.0
 """Pause before a failing look is repeated: links and endpoints settle for a moment after a restart."""
 _FAILS_TO_BELIEVE = 2
@@ -42,19 +44,49 @@ def look_nothing(_ctx: StepContext) -> dict[str, Any]:
 
 
 def act_baseline(ctx: StepContext) -> StepEnd:
-    """Store what the node looks like before any change. Its rig is gone before the node is fenced."""
+    """Store what the node looks like before any change, once it could be proven as it is.
+
+    A node that cannot be proven in the mode it is in could never be proven in the other: it is held untouched. Its rig
+    is gone before the node is fenced.
+    """
     try:
-        window = look(ctx, {}, quick=False, changed=False)
+        for number in range(1, _BASELINE_LOOKS + 1):
+            if number > 1:
+                ctx.pause(_UNSURE_S)
+            end = _baseline_look(ctx, number)
+            if end.result is not Result.HELD:
+                return end
+        return end
     finally:
         drop_rig(ctx)
-    keep(ctx, window, 1)
+
+
+def _baseline_look(ctx: StepContext, number: int) -> StepEnd:
+    window = look(ctx, {}, quick=False, changed=False)
+    keep(ctx, window, number)
     held = _without_bpf(ctx, window.seen)
     if held is not None:
         return held
     broken = next((o for p, o in sorted(window.seen.items()) if not o.readable and p not in BPF_PROBES), None)
     if broken is not None:
         raise Unavailable("not-observed", f"cannot observe node {ctx.node.name}: {broken.error}")
-    return StepEnd(Result.DONE, evidence={"probes": sorted(window.seen)})
+    policy, source = ctx.plan.policy, ctx.node.source
+    verdicts = judge_node(ctx.node.name, window.seen, window.seen, source, policy=policy)
+    counted = levels(source, policy, baseline=window.seen)
+    status = decide(verdicts, counted)
+    evidence = {"probes": sorted(window.seen), "verdicts": [to_plain(v) for v in verdicts]}
+    if status is Status.PASS:
+        return StepEnd(Result.DONE, evidence=evidence)
+    required = [v for v in verdicts if counted.get(v.check) is CheckLevel.REQUIRED]
+    worst = next((v for v in required if v.status is status), None) or _silence(ctx, "reach")
+    ctx.say(f"{worst.check}: {worst.message}", f"rollout verify {ctx.node.name}")
+    return StepEnd(
+        Result.HELD,
+        undecided_code("check", worst.check),
+        f"{ctx.node.name} cannot be proven as it is, before any change: {worst.check}: {worst.message}",
+        f"mend that (rollout verify {ctx.node.name}), then: rollout resume",
+        evidence,
+    )
 
 
 def _without_bpf(ctx: StepContext, seen: Seen) -> StepEnd | None:
