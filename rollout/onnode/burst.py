@@ -28,7 +28,8 @@ _ANCILLARY = 64
 _GIVE_UP_US = 250_000
 """A way that answered nothing in this time gives place to the next."""
 _SMALLEST_WINDOW, _LARGEST_WINDOW = 2, 32
-_BUDGET_US = 800_000
+_BUDGET_US = 2_000
+"""Time per packet: how many are on the way at once must not depend on how many there are, or times do not compare."""
 _UNKNOWN_RTT_US = 200_000
 _PATIENCE_US = (60_000, 400_000)
 _RESERVE_US = 400_000
@@ -122,7 +123,7 @@ class Burst:
         return min(high, max(low, 4 * self._fastest_us)) if self._fastest_us else _UNKNOWN_RTT_US
 
     def _window(self) -> int:
-        needed = self._packets * self._fastest_us // _BUDGET_US + 1
+        needed = self._fastest_us // _BUDGET_US + 1
         return max(_SMALLEST_WINDOW, min(_LARGEST_WINDOW, needed))
 
     def _fill(self) -> None:

@@ -39,8 +39,8 @@ _SERVER_MS = 250
 """Time a peer's errand must end before our deadline, so that its words reach us."""
 _SETTLE_US = 700_000
 _LONGER_US = 10_000_000
-_BURST_US = 2_500_000
-"""What the bursts may take at most where every cell was answered: then it is the machine that is slow."""
+_BURST_US = 6_000
+"""What the bursts may take per packet where every cell was answered: then it is the machine that is slow."""
 _TRIES_SMALL = 3
 _FAMILIES = ((4, socket.AF_INET), (6, socket.AF_INET6))
 _MTU = 1500
@@ -127,7 +127,7 @@ class Matrix:
             loop.after(10_000, lambda: self._settle(loop, begun))
             return
         if all(cell.rtt_us for cell in self._cells):
-            self.until_us = max(self.until_us, now_us() + _BURST_US)
+            self.until_us = max(self.until_us, now_us() + _BURST_US * int(self._inputs.get("packets") or PACKETS))
         for burst in self._bursts:
             burst.begin(loop, self.until_us, answered=self._answers_icmp(burst.facts))
         self._settled = True

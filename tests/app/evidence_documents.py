@@ -205,7 +205,9 @@ class Telling:
         track: Track = Track.FORWARD,
         verdicts: Sequence[Verdict] = (),
         documents: Mapping[str, Document] | None = None,
-        **words: str,
+        code: str = "",
+        reason: str = "",
+        hint: str = "",
     ) -> None:
         self.say(Intent(node, track, kind, 1, {}, self.at + timedelta(hours=1), 1))
         if documents:
@@ -213,7 +215,7 @@ class Telling:
             moment = self.at + timedelta(seconds=seconds)
             self.store.save_observations(self.rollout, attempt, observations(node, moment, documents))
         evidence = {"verdicts": [to_plain(verdict) for verdict in verdicts]} if verdicts else {}
-        self.say(Outcome(node, track, kind, 1, result, evidence=evidence, **words), after_s=seconds)
+        self.say(Outcome(node, track, kind, 1, result, code, reason, hint, evidence), after_s=seconds)
 
     def move(self, node: NodePlan, seed: int, *, failing: bool = False) -> None:
         """One node's whole way; `failing`: latency fails, and it is led back."""
@@ -226,7 +228,6 @@ class Telling:
             if kind is StepKind.BASELINE:
                 self.step(node.name, kind, 9, documents=before)
             elif kind is StepKind.VERIFY:
-                words = {"code": "check-latency", "reason": "same-node p50 rose from 210 us to 20200 us"}
                 self.step(
                     node.name,
                     kind,
@@ -234,7 +235,8 @@ class Telling:
                     Result.FAILED if failing else Result.DONE,
                     verdicts=verdicts_of(node.name, failing=failing),
                     documents=after,
-                    **(words if failing else {}),
+                    code="check-latency" if failing else "",
+                    reason="same-node p50 rose from 210 us to 20200 us" if failing else "",
                 )
                 if failing:
                     self.lead_back(node, seed)

@@ -1,19 +1,22 @@
 """The contract of `ProbePods` on the fake, on the API stand-in, and on a real cluster when one is named.
 
-ROLLOUT_CONTRACT_KUBECONFIG=FILE (and ROLLOUT_CONTRACT_CONTEXT=NAME) runs it on that cluster, on two nodes that are Ready,
-in a namespace of its own. ROLLOUT_CONTRACT_PROBE_IMAGE names another image than the policy's default.
+ROLLOUT_CONTRACT_KUBECONFIG=FILE (and ROLLOUT_CONTRACT_CONTEXT=NAME) runs it on that cluster, on two nodes that are
+Ready, in a namespace of its own. ROLLOUT_CONTRACT_PROBE_IMAGE names another image than the policy's default.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from rollout.adapters.kubernetes import ClusterSettings, KubernetesCluster
 from rollout.adapters.kubernetes.connection import Connection
+from rollout.adapters.kubernetes.request import NETWORKING, Request
 from rollout.domain.policy import ProbeRules
 from rollout.lab.apiserver import ApiServer
 from rollout.lab.apiserver.threaded import ThreadedServer
@@ -83,6 +86,32 @@ class TestStandIn(ProbesContract):
             "deletecollection networkpolicies": 1,
         }
         cluster.close()
+
+    def test_a_sweep_takes_policies_that_outlived_their_rig(self, kubeconfig: Path) -> None:
+        settings = ClusterSettings(kubeconfig, qps=500.0, burst=500)
+        connection = Connection(settings)
+        late = KubernetesCluster(connection, settings, now=lambda: datetime.now(UTC) + timedelta(hours=2))
+        now = KubernetesCluster(connection, settings)
+        scene = Scene(now.probes(), ProbeRules(), ("n1", "n2"))
+        scene.probes.ensure(scene.rig(), self.wanted(scene), scene.rules, timeout_s=30)
+        request = Request("list", "networkpolicies", NETWORKING, "netkit-rollout")
+
+        def policies() -> int:
+            return connection.call(request).count(scene.run.encode())
+
+        there = policies()
+        assert there
+        late.probes().sweep(scene.rules, "another")
+        assert policies() == there, "its pods still live"
+        pods = Request("deletecollection", "pods", namespace="netkit-rollout")
+        connection.call(pods, query={"labelSelector": f"netkit-rollout.io/rollout={scene.run}"})
+        while scene.probes.leftovers(scene.rules):
+            time.sleep(0.05)
+        now.probes().sweep(scene.rules, "another")
+        assert policies() == there, "it is young, its pods may be on their way"
+        late.probes().sweep(scene.rules, "another")
+        assert policies() == 0
+        connection.close()
 
 
 if KUBECONFIG in os.environ:
