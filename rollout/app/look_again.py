@@ -47,7 +47,10 @@ def _look(
                     unseen[name] = probing.unseen(name, world, error)
         looked = _observe(world, plan, names, rigs, cancel)
         seen = {name: {**looked[name], **unseen.get(name, {})} for name in names}
-        void = {name for name, rig in rigs.items() if not probing.intact(world, plan.policy.probes, rig)}
+        looks = {name: _judge(plan, name, seen[name], baselines[name]) for name in names}
+        for name, rig in rigs.items():
+            if looks[name].status is not Status.PASS and not probing.intact(world, plan.policy.probes, rig):
+                looks[name] = NodeLook(Status.INCONCLUSIVE, "reach", "its probe pods or peers went away meanwhile")
     except Cancelled:
         raise
     except RolloutError as error:
@@ -59,7 +62,7 @@ def _look(
         raise Cancelled("cancelled", "cannot finish the look at a gate: it was stopped")
     for name in names:
         world.store.save_observations(rollout, attempt, list(seen[name].values()))
-    return {name: _judge(plan, name, seen[name], baselines[name], name in void) for name in names}
+    return looks
 
 
 def _raise(world: World, plan: Plan, rollout: str, name: str, baseline: Seen, cancel: Event) -> StandingRig:
@@ -80,13 +83,11 @@ def _observe(
     return world.observer.observe(hosts, probes, wall_s=world.observe_s, cancel=cancel, inputs=inputs)
 
 
-def _judge(plan: Plan, name: str, seen: Seen, baseline: Seen, void: bool) -> NodeLook:
+def _judge(plan: Plan, name: str, seen: Seen, baseline: Seen) -> NodeLook:
     target = plan.node(name).target
     verdicts = judge_node(name, seen, baseline, target, policy=plan.policy, quick=True)
     counted = levels(target, plan.policy, quick=True, baseline=baseline)
     status = decide(verdicts, counted)
-    if void and status is not Status.PASS:
-        return NodeLook(Status.INCONCLUSIVE, "reach", "its probe pods or peers went away meanwhile")
     worst = _telling(verdicts, status, counted)
     return NodeLook(status, worst.check, worst.message) if worst else NodeLook(status)
 

@@ -110,6 +110,7 @@ class _Run:
         try:
             if pods:
                 self._world.probes.check(self._policy.probes)
+                probing.sweep(self._world, self._policy.probes, self._name)
                 self._raise(nodes, rigs, unseen)
             windows = {node.name: [seen] for node, seen in self._observe(nodes, rigs, unseen)}
             self._learn_modes(nodes, windows)

@@ -1,4 +1,4 @@
-"""Signals while a rollout is applied: Ctrl-C once pauses, twice stops; SIGTERM stops."""
+"""Signals. While a rollout is applied Ctrl-C once pauses, twice stops; SIGTERM stops."""
 
 from __future__ import annotations
 
@@ -56,3 +56,16 @@ def steering(rounds: Steered, note: Callable[[str], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """Inside, SIGTERM ends as Ctrl-C does, so that what was made is removed again."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -10,6 +10,7 @@ from rollout.cli.policy import require_sane
 from rollout.cli.render.json import proofs_values
 from rollout.cli.render.proof_page import proofs_page
 from rollout.cli.session import Session, emit, note, with_session
+from rollout.cli.steering import terminated_as_interrupted
 from rollout.cli.wiring import Reach
 from rollout.domain.errors import ExitCode
 from rollout.domain.verdict import Status
@@ -49,7 +50,7 @@ def verify(
     require_sane(policy)
     how = use_case.How(policy, quick=quick, pods=not no_pods, baseline_from=baseline_from)
     note("reading the cluster and observing its nodes ...")
-    with session.world(Reach.ALL if baseline_from else Reach.NODES) as world:
+    with terminated_as_interrupted(), session.world(Reach.ALL if baseline_from else Reach.NODES) as world:
         proofs = use_case.verify(world, nodes, MODES[expect] if expect else None, how)
     emit(output, proofs_page(proofs), proofs_values(proofs))
     found = {proof.status for proof in proofs}

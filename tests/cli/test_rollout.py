@@ -138,6 +138,17 @@ def test_verify_says_when_it_could_not_tell(run: Run, wiring: SimulatedWiring) -
     assert run("verify").exit_code == 6
 
 
+def test_verify_removes_its_pods_when_it_is_terminated(run: Run, wiring: SimulatedWiring) -> None:
+    def terminated(node: str, probe: str) -> str:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("the signal was not heard")
+
+    wiring.model.observer.answer = terminated
+    assert run("verify").exit_code == 130
+    assert wiring.model.probes.made
+    assert wiring.model.leftovers() == []
+
+
 def test_waiving_needs_a_name_and_a_reason(run: Run) -> None:
     result = run("plan", "--waive", "agents-ready")
     assert result.exit_code == 2 and "--waive-by" in result.stderr

@@ -201,6 +201,23 @@ class KubernetesProbes:
         request = Request("deletecollection", "pods", namespace=rules.namespace)
         ended = "status.phase!=Running,status.phase!=Pending,status.phase!=Unknown"
         self._delete_all(request, {"labelSelector": selector(), "fieldSelector": ended})
+        self._sweep_policies(rules)
+
+    def _sweep_policies(self, rules: ProbeRules) -> None:
+        """Policies have no deadline: those that outlived their rig go with the next sweep, whoever's it is."""
+        request = Request("list", "networkpolicies", NETWORKING, rules.namespace)
+        query = {"labelSelector": selector()}
+        found = list_all(self._connection, request, docs.MetaOnlyDoc, lambda doc: doc.metadata or docs.NO_META, query)
+        old = [meta for meta in found.items if self._now() - _made(meta, self._now()) > timedelta(seconds=LIFETIME_S)]
+        if not old:
+            return
+        alive = {(pod.rollout, pod.rig_node) for pod in self.leftovers(rules)}
+        for meta in old:
+            notes = meta.annotations or {}
+            if (notes.get(ANNOTATION_ROLLOUT), notes.get(ANNOTATION_NODE)) not in alive:
+                delete = Request("delete", "networkpolicies", NETWORKING, rules.namespace, meta.name or "")
+                with suppress(NotFound):
+                    self._connection.call(delete, body=_options())
 
     def _delete_all(self, request: Request, query: dict[str, str]) -> None:
         with suppress(NotFound):  # no such namespace: nothing to delete
@@ -389,8 +406,11 @@ def _usable(doc: PodDoc, mark: str, now: datetime) -> bool:
         return False
     if (meta.annotations or {}).get(ANNOTATION_SPEC) != mark:
         return False
-    made = datetime.fromisoformat(meta.creationTimestamp) if meta.creationTimestamp else now
-    return now - made < _OLD
+    return now - _made(meta, now) < _OLD
+
+
+def _made(meta: docs.MetaDoc, now: datetime) -> datetime:
+    return datetime.fromisoformat(meta.creationTimestamp) if meta.creationTimestamp else now
 
 
 def _value(doc: PodDoc) -> ProbePod:
