@@ -46,7 +46,7 @@ quiet: setup  ## 200 verifications of healthy nodes on the lab: none may fail
 
 contracts: setup  ## the port contracts against a real cluster: make contracts KUBECONFIG=path
 	@test -n "$(KUBECONFIG)" || { echo "error: name the cluster: make contracts KUBECONFIG=path" >&2; exit 2; }
-	ROLLOUT_CONTRACT_KUBECONFIG="$(KUBECONFIG)" $(BIN)/python -m pytest tests/contracts -k "cluster"
+	ROLLOUT_CONTRACT_KUBECONFIG="$(KUBECONFIG)" $(BIN)/python -m pytest tests/contracts -k "cluster or probes"
 
 bench: setup  ## budgets as figures, one run; judged by people
 	$(BIN)/python -m pytest benchmarks -q -s

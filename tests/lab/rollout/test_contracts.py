@@ -18,6 +18,7 @@ from rollout.adapters.toolbox.manifest import ToolboxSettings
 from rollout.adapters.toolbox.observer import ToolboxObserver
 from rollout.domain.node import DatapathMode
 from rollout.domain.observed import parse_agent, parse_capability, parse_links
+from rollout.domain.policy import ProbeRules
 from rollout.lab.layout import LabInfo
 from rollout.lab.network import free_port
 from rollout.ports.hosts import Host
@@ -27,6 +28,8 @@ from tests.contracts.hosts import HostsContract
 from tests.contracts.hosts import Scene as HostsScene
 from tests.contracts.observer import ObserverContract
 from tests.contracts.observer import Scene as ObserverScene
+from tests.contracts.probes import ProbesContract
+from tests.contracts.probes import Scene as ProbesScene
 from tests.contracts.test_cluster import api_world
 from tests.support import playbooks
 
@@ -102,6 +105,15 @@ def test_a_real_netkit_kernel_is_seen_as_it_is(lab: LabInfo, tmp_path: Path) -> 
     assert {link.name for link in links.links if not link.health} <= set(agent.endpoint_links) | {"lxc_health"}
     assert any(link.health for link in links.links)
     assert not {"cilium_host", "cilium_net"} & {link.name for link in links.links}
+
+
+class TestProbes(ProbesContract):
+    @pytest.fixture
+    def scene(self, lab: LabInfo) -> Iterator[ProbesScene]:
+        cluster = KubernetesCluster.connect(ClusterSettings(lab.kubeconfig, "lab", qps=200.0, burst=200))
+        first, second = (node.name for node in lab.nodes)
+        yield ProbesScene(cluster.probes(), ProbeRules(), (first, second))
+        cluster.close()
 
 
 class TestCluster(ClusterContract):
