@@ -189,7 +189,7 @@ def path_document(*links: tuple[str, str]) -> Document:
     rows = [
         {
             "name": name, "ifindex": number, "kind": kind,
-            "to_pod": {"packets": 500, "bytes": 45000}, "from_pod": {"packets": 500, "bytes": 45000},
+            "to_pod": {"packets": 5000, "bytes": 450000}, "from_pod": {"packets": 5000, "bytes": 450000},
         }
         for number, (name, kind) in enumerate(links, start=10)
     ]  # fmt: skip

@@ -46,8 +46,8 @@ def look_nothing(_ctx: StepContext) -> dict[str, Any]:
 def act_baseline(ctx: StepContext) -> StepEnd:
     """Store what the node looks like before any change, once it could be proven as it is.
 
-    A node that cannot be proven in the mode it is in could never be proven in the other: it is held untouched. Its rig
-    is gone before the node is fenced.
+    A node that cannot be proven in the mode it is in could never be proven in the other: it is held untouched. A
+    rollback goes on: what it takes back is broken as often as not. The rig is gone before the node is fenced.
     """
     try:
         for number in range(1, _BASELINE_LOOKS + 1):
@@ -62,17 +62,18 @@ def act_baseline(ctx: StepContext) -> StepEnd:
 
 
 def _baseline_look(ctx: StepContext, number: int) -> StepEnd:
-    window = look(ctx, {}, quick=False, changed=False)
+    taking_back = bool(ctx.plan.supersedes)
+    window = look(ctx, {}, quick=False, changed=taking_back)
     keep(ctx, window, number)
+    if taking_back:
+        return StepEnd(Result.DONE, evidence={"probes": sorted(window.seen)})
     held = _without_bpf(ctx, window.seen)
     if held is not None:
         return held
     broken = next((o for p, o in sorted(window.seen.items()) if not o.readable and p not in BPF_PROBES), None)
     if broken is not None:
         raise Unavailable("not-observed", f"cannot observe node {ctx.node.name}: {broken.error}")
-    policy, source = ctx.plan.policy, ctx.node.source
-    verdicts = judge_node(ctx.node.name, window.seen, window.seen, source, policy=policy)
-    counted = levels(source, policy, baseline=window.seen)
+    verdicts, counted = judge_as_is(ctx, window.seen)
     status = decide(verdicts, counted)
     evidence = {"probes": sorted(window.seen), "verdicts": [to_plain(v) for v in verdicts]}
     if status is Status.PASS:
@@ -87,6 +88,21 @@ def _baseline_look(ctx: StepContext, number: int) -> StepEnd:
         f"mend that (rollout verify {ctx.node.name}), then: rollout resume",
         evidence,
     )
+
+
+def judge_as_is(ctx: StepContext, seen: Seen) -> tuple[tuple[Verdict, ...], Mapping[str, CheckLevel]]:
+    """Verdicts on a node in the mode it comes from, compared with nothing but itself, and how much each counts."""
+    policy, source = ctx.plan.policy, ctx.node.source
+    verdicts = judge_node(ctx.node.name, seen, seen, source, policy=policy)
+    return verdicts, levels(source, policy, baseline=seen)
+
+
+def to_compare_with(ctx: StepContext) -> Seen | None:
+    """The stored baseline; None for a node that a rollback found broken: nothing good can be asked of that."""
+    baseline = baseline_of(ctx)
+    if bool(ctx.plan.supersedes) and decide(*judge_as_is(ctx, baseline)) is not Status.PASS:
+        return None
+    return baseline
 
 
 def _without_bpf(ctx: StepContext, seen: Seen) -> StepEnd | None:
@@ -112,7 +128,7 @@ def act_confirm(ctx: StepContext) -> StepEnd:
     While the rig's pods start, what needs none of them is looked at, and once more when that fails.
     """
     proof = _Proof(ctx, quick=True)
-    with raising(ctx, proof.baseline):
+    with raising(ctx, proof.baseline or {}):
         end = proof.plain()
     return end or proof.run()
 
@@ -146,7 +162,7 @@ class _Proof:
     def __init__(self, ctx: StepContext, *, quick: bool, history: Sequence[Seen] = ()) -> None:
         self.ctx = ctx
         self.quick = quick
-        self.baseline = baseline_of(ctx)
+        self.baseline = to_compare_with(ctx)
         self.history: list[Seen] = list(history)
         self.looks = 0
         self.last: Judged | None = None
@@ -183,7 +199,7 @@ class _Proof:
 
     def once(self) -> StepEnd | None:
         """One look; how the step ends by it, None when it must be asked again."""
-        window = look(self.ctx, self.baseline, quick=self.quick, changed=True)
+        window = look(self.ctx, self.baseline or {}, quick=self.quick, changed=True)
         judged = self._judge(window)
         self.looks += 1
         if judged.status is not Status.PASS and not counts(self.ctx, window):
