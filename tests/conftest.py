@@ -7,6 +7,8 @@ from pathlib import PurePath
 import pytest
 
 GROUPS = (
+    ("tests/lab/rollout/test_faults", "faults"),
+    ("tests/lab/rollout/test_quiet", "faults"),
     ("tests/lab/rollout/", "lab"),
     ("tests/lab/machines/", "machines"),
     ("tests/lab/guest/", "machines"),

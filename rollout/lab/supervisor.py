@@ -196,7 +196,7 @@ class Supervisor:
                 "python": "/usr/bin/python3",
             },
             "hosts": {n.name: f"127.0.0.1:{n.ssh_port}" for n in self.nodes},
-            "policy": {"soak_fenced_s": 2, "soak_loaded_s": 2, "drain": {"retry_s": 1}},
+            "policy": {"soak_fenced_s": 2, "soak_loaded_s": 2, "drain": {"retry_s": 1}, "probes": {"window_s": 2}},
         }
         self.layout.path("rollout.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
 
