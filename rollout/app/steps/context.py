@@ -118,9 +118,12 @@ class StepContext:
             raise NodeLost(f"node {self.node.name} was replaced by another machine (uid {node.uid})")
 
     def require_fence(self, node: Node | None) -> None:
-        """Raises `StepHeld` when somebody took our cordon off: a human's uncordon means hold."""
+        """Raises `StepHeld` when somebody took our cordon off: a human's uncordon means hold.
+
+        A view may be older than our own cordon, since a watch lags: before it is believed the node is read afresh.
+        """
         assert node is not None
-        if not node.unschedulable:
+        if not node.unschedulable and not self.world.cluster.read_node(self.node.name).unschedulable:
             raise StepHeld(
                 "uncordoned-by-other",
                 f"somebody uncordoned node {self.node.name}",
