@@ -39,7 +39,7 @@ test-lab: setup  ## only what needs the lab's machines
 
 faults: setup  ## every fault of the datapath on the lab: which check catches it, and after how many seconds
 	rm -f faults.txt
-	ROLLOUT_TEST_FAULTS=all ROLLOUT_FAULT_TABLE=faults.txt $(BIN)/python -m pytest tests/lab/rollout/test_faults.py; cat faults.txt
+	ROLLOUT_TEST_FAULTS=all ROLLOUT_FAULTS_WITHIN_S=10 ROLLOUT_FAULT_TABLE=faults.txt $(BIN)/python -m pytest tests/lab/rollout/test_faults.py; cat faults.txt
 
 quiet: setup  ## 200 verifications of healthy nodes on the lab: none may fail
 	ROLLOUT_QUIET_LOOKS=100 $(BIN)/python -m pytest tests/lab/rollout/test_quiet.py -s

@@ -250,7 +250,7 @@ class JournalStoreContract:
     def test_observations_as_received_oldest_first(self, store: JournalStore, open_again: OpenAgain) -> None:
         rollout, other = save(store, 1).id, save(store, 2).id
         links = Observation("n1", "links", later(9), {"schema": 1, "rate": 0.25, "kinds": {"veth": 3}, "text": UMLAUT})
-        failed = Observation("n1", "path", later(1), error="timed out")
+        failed = Observation("n1", "path", later(1), error="timed out", code="bpf-unavailable")
         store.save_observations(rollout, "baseline/1", [links, failed])
         store.save_observations(rollout, "verify/1", [links, Observation("n2", "links", NOW, {})])
         store.save_observations(other, "baseline/1", [failed])

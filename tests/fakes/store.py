@@ -105,7 +105,7 @@ class MemoryJournalStore:
             self._journal(rollout)
             for item in observations:
                 document = json.loads(json.dumps(item.document))
-                kept = Observation(item.node, item.probe, _utc(item.at), document, item.error)
+                kept = Observation(item.node, item.probe, _utc(item.at), document, item.error, item.code)
                 self.state.observations.append((rollout, attempt, kept))
             self._commits += 1
 

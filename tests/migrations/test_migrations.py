@@ -99,11 +99,12 @@ def test_a_failed_migration_leaves_nothing(engine: Engine) -> None:
     assert things(engine) == set()
 
 
-SECOND = """
+NEXT = f"{int(REVISION) + 1:04}"
+ONE_MORE = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0002", "0001"
+revision, down_revision = "{next}", "{present}"
 
 def upgrade():
     op.add_column("observations", sa.Column("extra", sa.Text()))
@@ -120,24 +121,24 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     copy = tmp_path / "100% next" / "migrations"
     shutil.copytree(packaged_dir("migrations"), copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(migrate, "packaged_dir", lambda _name: copy)
-    monkeypatch.setattr(schema, "REVISION", "0002")
-    return copy / "versions" / "0002_second.py"
+    monkeypatch.setattr(schema, "REVISION", NEXT)
+    return copy / "versions" / f"{NEXT}_one_more.py"
 
 
 def test_upgrade_of_a_state_in_use_keeps_a_backup(tmp_path: Path, next_version: Path) -> None:
     path = tmp_path / "state.db"
     with pytest.MonkeyPatch.context() as old:
-        old.setattr(schema, "REVISION", "0001")
+        old.setattr(schema, "REVISION", REVISION)
         create_or_upgrade(path, now())
         store = open_store(path, now)
     record = save(store)  # stays in the write-ahead log: the store is not closed
-    next_version.write_text(SECOND.format(then=""))
-    with pytest.raises(Refused, match=r"its schema is 0001, this program needs 0002") as caught:
+    next_version.write_text(ONE_MORE.format(next=NEXT, present=REVISION, then=""))
+    with pytest.raises(Refused, match=f"its schema is {REVISION}, this program needs {NEXT}") as caught:
         open_store(path, now)
     assert (caught.value.code, "rollout state upgrade" in caught.value.hint) == ("state-older", True)
 
     done = create_or_upgrade(path, now())
-    assert (done.before, done.after) == ("0001", "0002")
+    assert (done.before, done.after) == (REVISION, NEXT)
     assert check(path).ok
     upgraded = open_store(path, now)
     assert upgraded.find(record.id) == record
@@ -148,7 +149,7 @@ def test_upgrade_of_a_state_in_use_keeps_a_backup(tmp_path: Path, next_version: 
     assert done.backup is not None
     assert done.backup.stat().st_mode & 0o777 == 0o600
     with pytest.MonkeyPatch.context() as old:
-        old.setattr(schema, "REVISION", "0001")
+        old.setattr(schema, "REVISION", REVISION)
         assert check(done.backup).ok
         kept = open_store(done.backup, now)
         assert kept.find(record.id) == record
@@ -158,13 +159,13 @@ def test_upgrade_of_a_state_in_use_keeps_a_backup(tmp_path: Path, next_version: 
 def test_upgrade_that_fails_changes_nothing(tmp_path: Path, next_version: Path) -> None:
     path = tmp_path / "state.db"
     with pytest.MonkeyPatch.context() as old:
-        old.setattr(schema, "REVISION", "0001")
+        old.setattr(schema, "REVISION", REVISION)
         create_or_upgrade(path, now())
-    next_version.write_text(SECOND.format(then="raise RuntimeError('second thoughts')"))
+    next_version.write_text(ONE_MORE.format(next=NEXT, present=REVISION, then="raise RuntimeError('second thoughts')"))
     with pytest.raises(RuntimeError, match="second thoughts"):
         create_or_upgrade(path, now())
     with closing(sqlite3.connect(path)) as raw:
-        assert raw.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
+        assert raw.execute("SELECT version_num FROM alembic_version").fetchone() == (REVISION,)
         assert "extra" not in {row[1] for row in raw.execute("PRAGMA table_info(observations)")}
 
 

@@ -246,6 +246,7 @@ class SqlJournalStore:
                 "probe": item.probe,
                 "at": utc_text(item.at),
                 "error": item.error,
+                "code": item.code,
                 "document": zlib.compress(json.dumps(item.document).encode()),
             }
             for item in observations_
@@ -291,7 +292,7 @@ class SqlJournalStore:
 def observation_of(row: Row[*tuple[Any, ...]]) -> Observation:
     """An observation from its row."""
     document = json.loads(zlib.decompress(row.document))
-    return Observation(row.node, row.probe, datetime.fromisoformat(row.at), document, row.error)
+    return Observation(row.node, row.probe, datetime.fromisoformat(row.at), document, row.error, row.code)
 
 
 def _inode(path: Path | None) -> tuple[int, int] | None:

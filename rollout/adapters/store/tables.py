@@ -27,7 +27,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0001"
+REVISION = "0002"
 """The schema this program works with: the newest migration's number. Numbers grow, so older and newer can be told."""
 
 APPLICATION = "netkit-rollout"
@@ -110,6 +110,7 @@ observations = Table(
     Column("at", Text, nullable=False),
     Column("error", Text, nullable=False),
     Column("document", LargeBinary, nullable=False),
+    Column("code", Text, nullable=False, server_default=text("''")),
     Index("ix_observations_node", "rollout", "node", "number"),
 )
 """`document`: zlib-compressed JSON, floats and all, as the probe gave it."""
