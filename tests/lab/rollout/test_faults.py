@@ -1,6 +1,6 @@
 """Faults of the datapath that appear with the switch: each is caught by the check that is named for it, in time.
 
-All of them, each within ten seconds of the new agent's being Ready: `make faults`, on a machine with nothing else to do.
+All of them, each within ten seconds of the new agent's being Ready: `make faults`, where nothing else runs.
 The test command runs those of `IN_CI`, since each takes a node there and back, and gives them more time: it runs two
 labs at once.
 """
