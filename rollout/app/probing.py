@@ -92,6 +92,13 @@ def baseline_of(store: JournalStore, rollout: str, node: str) -> Seen:
     return {o.probe: o for attempt, o in rows if attempt.startswith("forward/baseline/") and o.readable}
 
 
+def baseline_attempt(store: JournalStore, rollout: str, node: str) -> str:
+    """Under which name the look is stored whose round trips are the node's baseline; empty without one."""
+    rows = store.observations(rollout, node)
+    names = [a for a, o in rows if a.startswith("forward/baseline/") and o.readable and o.probe == PROBE_REACH]
+    return names[-1] if names else ""
+
+
 # --- up and down -----------------------------------------------------------------------------------------------------
 
 
@@ -172,6 +179,19 @@ def peers_for(world: World, plan: Plan, rollout: str, name: str, baseline: Seen)
     own = plan.node(name)
     kinds = [LINK_KIND_OF[mode].value for mode in (own.source, own.target)]
     return choose_peers(name, kinds, candidates, peers_seen(baseline), plan.policy.probes.peers)
+
+
+def in_source(world: World, plan: Plan, rollout: str, name: str) -> tuple[Node, ...]:
+    """Planned nodes besides `name` that are in service, in the mode it comes from, and not on their way.
+
+    The next by name first, so that the order is the same each time and a fleet does not fall upon one node.
+    """
+    state = load(world.store, rollout)[1]
+    source = plan.node(name).source
+    planned = {each.name for each in plan.nodes if each.source is source and each.name != name}
+    fit = [node for node in world.cluster.in_service() if node.name in planned]
+    still = [node for node in fit if state.node(node.name).phase in _IN_SOURCE]
+    return tuple(sorted(still, key=lambda node: (node.name <= name, node.name)))
 
 
 def peers_seen(baseline: Seen) -> tuple[str, ...]:

@@ -89,6 +89,12 @@ def probe_inputs(around: Surrounding, rules: ProbeRules) -> dict[str, Any]:
     }
 
 
+def reach_only(around: Surrounding, rules: ProbeRules, packets: int) -> dict[str, Any]:
+    """The inputs of a node that is only compared with: of all probes that a batch asks for, it runs `reach`."""
+    reach = _reach(around, rules) | {"packets": packets}
+    return {"only": [PROBE_REACH], PROBE_REACH: reach}
+
+
 def window_only(rules: ProbeRules) -> dict[str, Any]:
     """The inputs of a node without probe pods: nothing to reach, but eBPF probes may watch."""
     return {"window": {"seconds": rules.window_s}}

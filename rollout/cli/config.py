@@ -147,6 +147,10 @@ KEYS: Mapping[str, str] = {
     "policy.probes.packets": "packets in one burst, by which loss and latency are judged",
     "policy.probes.window_s": "shortest time that eBPF probes watch",
     "policy.probes.peers": "other nodes to reach from a node that is probed",
+    "policy.probes.controls": (
+        "nodes not yet migrated that are looked at in the same minutes (0 to 3); "
+        "harm that they show as well is not held against the node"
+    ),
     "policy.probes.policies": "network policies of the cluster of which a copy is tried on our own probe pods",
     "policy.probes.without_bpf": "hold or accept: what to do with a node where no eBPF probe can run",
     "policy.tolerances.latency_us": "rise of a latency quantile that is still fine, in microseconds",

@@ -70,6 +70,7 @@ def _of_ranges(policy: Policy) -> Iterator[Fault]:
         ("probes.packets", rules.packets, 20, 10_000),
         ("probes.window_s", rules.window_s, 1, 300),
         ("probes.peers", rules.peers, 0, 2),
+        ("probes.controls", rules.controls, 0, 3),
         ("probes.policies", rules.policies, 0, 20),
         ("tolerances.latency_us", bounds.latency_us, 0, 60_000_000),
         ("tolerances.latency_percent", bounds.latency_percent, 0, 100_000),

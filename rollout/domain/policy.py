@@ -78,6 +78,9 @@ class ProbeRules:
     """Shortest time that eBPF probes watch, in seconds."""
     peers: int = 2
     """Other nodes to reach: at most one in the mode left and one in the mode moved to."""
+    controls: int = 1
+    """Nodes not yet migrated that are looked at in the same minutes; harm that they show as well is not held against
+    the node. 0: none."""
     policies: int = 2
     """Network policies of the cluster of which a copy is tried on our own probe pods."""
     without_bpf: WithoutBpf = WithoutBpf.HOLD

@@ -196,7 +196,12 @@ class Supervisor:
                 "python": "/usr/bin/python3",
             },
             "hosts": {n.name: f"127.0.0.1:{n.ssh_port}" for n in self.nodes},
-            "policy": {"soak_fenced_s": 2, "soak_loaded_s": 2, "drain": {"retry_s": 1}, "probes": {"window_s": 2}},
+            "policy": {
+                "soak_fenced_s": 2,
+                "soak_loaded_s": 2,
+                "drain": {"retry_s": 1},
+                "probes": {"window_s": 2, "controls": 0},
+            },
         }
         self.layout.path("rollout.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
 

@@ -1,6 +1,7 @@
 """Runs several probes in one start of Python: starting it is most of what a probe costs on a slow node.
 
 Request: `probes`; `inputs`, what single probes are told; `agent_socket`, `agent_timeout_s`, `limit_s`.
+`inputs.only`: of the probes asked for, only these run, on a node that others of the same batch are compared with.
 Document: `documents`, by probe. A probe that failed has a document with `failed`; the others are unharmed.
 
 Order: what only reads comes first, the agent before all, whose endpoint list tells `links` the names to look for. Then
@@ -30,9 +31,11 @@ _LIMIT_S = 300
 def main(request: entry.Document) -> entry.Document:
     """Every probe asked for, in one order, whatever fails."""
     wanted: list[str] = list(request.get("probes") or ())
+    only = (request.get("inputs") or {}).get("only")
     unknown = sorted(set(wanted) - set(PROBES))
     if unknown:
         raise entry.Refusal("unknown-probe", f"cannot run probe {unknown[0]}: known are {', '.join(PROBES)}")
+    wanted = [probe for probe in wanted if only is None or probe in only]
     until = time.monotonic() + float(request.get("limit_s") or _LIMIT_S) - _RESERVE_S
     found: dict[str, entry.Document] = {}
     for probe in (name for name in READING if name in wanted):

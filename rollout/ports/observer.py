@@ -32,5 +32,6 @@ class Observer(Protocol):
         """Observations by node name, then probe name (`rollout.domain.observed.ALL_PROBES`).
 
         `inputs`: by node name, what its probes are told (which pods to reach, how long to watch); see rollout/onnode.
+        `only` among them names the probes that run there; the others have an `error`.
         """
         ...

@@ -101,6 +101,8 @@ def live_through(model: Model, rollout: str, deaths: list[int]) -> int:
             phase = run(model, rollout, fate, pid)
         except (Death, Refused):  # the dead process's lease thread may be the first to notice that it is dead
             assert fate.dead
+            if load(model.world().store, rollout)[1].phase is RolloutPhase.COMPLETED:
+                return pid  # it died of its very last words: there is nothing to resume
             continue
         finally:
             fate.dead = True  # what its threads still try, they no longer can

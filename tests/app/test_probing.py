@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.app.apply import Application
+from rollout.app.probing import baseline_of
 from rollout.app.probing_inputs import Peer, Surrounding, choose_peers, probe_inputs, usable_copies
 from rollout.app.verify import How, verify
 from rollout.domain.errors import NotFound, NotPermitted, Refused
@@ -343,3 +344,164 @@ def test_a_peer_in_flight_or_out_of_service_is_never_chosen() -> None:
     assert Application(model.world(), made.record.id).start().phase is RolloutPhase.COMPLETED
     assert wrong == []
     assert model.leftovers() == []
+
+
+# --- controls --------------------------------------------------------------------------------------------------------
+
+
+def probes_left(model: Model) -> list[str]:
+    model.settle()
+    return [pod.ref.name for pod in model.cluster.pods.values() if pod.is_probe]
+
+
+def slower(model: Model, where: Callable[[str], bool], rollout: str, by_us: int = 20_000) -> None:
+    """From the first verification on, every round trip takes longer on the nodes that `where` names."""
+    answer = model.observer.answer
+
+    def changed(node: str, probe: str) -> Any:
+        found: Any = answer(node, probe)
+        steps = [e.body.step for e in model.world().store.read(rollout) if isinstance(e.body, Intent)]
+        if probe == "reach" and where(node) and StepKind.VERIFY in steps:
+            rows = [row | {"rtt_us": [rtt + by_us for rtt in row["rtt_us"]]} for row in found["bursts"]]
+            found = {**found, "bursts": rows}
+        return found
+
+    model.observer.answer = changed
+
+
+def test_harm_that_a_control_shows_as_well_holds_the_node_and_does_not_fail_it() -> None:
+    model = Model(("n1", "n2", "n3"))
+    made = model.planned()
+    slower(model, lambda _: True, made.record.id)
+    end = Application(model.world(), made.record.id).start()
+    first = end.node(made.plan.waves[0].nodes[0])
+    assert first.phase is NodePhase.HELD
+    assert "nodes not yet migrated became slower" in first.reason
+    (control,) = evidence(model, made.record.id, StepKind.VERIFY)[-1]["controls"]
+    assert control != made.plan.waves[0].nodes[0]
+    assert probes_left(model) == []
+
+
+@pytest.mark.parametrize("controls", [0, 1])
+def test_harm_on_the_node_alone_fails_it(controls: int) -> None:
+    model = Model(("n1", "n2", "n3"))
+    made = model.planned(quick(probes=ProbeRules(controls=controls)))
+    first = made.plan.waves[0].nodes[0]
+    slower(model, lambda node: node == first, made.record.id)
+    last = Application(model.world(), made.record.id).start().node(first).last
+    assert last is not None and (last.step, last.code) == (StepKind.VERIFY, "check-latency")
+    assert probes_left(model) == []
+
+
+def test_controls_make_their_own_traffic_only_and_never_at_the_fast_look() -> None:
+    model = Model(("n1", "n2", "n3"))
+    made = model.planned(quick(nodes=("n1", "n2", "n3"), probes=ProbeRules(peers=1)))
+    Application(model.world(), made.record.id).start()
+    beside = [told for told in model.observer.history if "only" in told]
+    assert beside
+    assert {tuple(told) for told in beside} == {("only", "reach")}
+    assert {tuple(told["only"]) for told in beside} == {("reach",)}
+    assert all(told["reach"]["services"] == [] and "dns" not in told["reach"] for told in beside)
+    assert {len(told["reach"]["peers"]) for told in beside} <= {0, 1}
+    assert {told["reach"]["packets"] for told in beside} == {400, 1600}
+    store = model.world().store
+    rows = {name: [attempt for attempt, _ in store.observations(made.record.id, name)] for name in ("n1", "n2", "n3")}
+    steps = {attempt.split("/")[3] for each in rows.values() for attempt in each if attempt.startswith("control/")}
+    assert steps == {"baseline", "verify"}
+
+
+def test_what_is_seen_of_a_control_is_not_its_own_baseline() -> None:
+    model = Model(("n1", "n2"))
+    made = model.planned()
+    first, second = (name for wave in made.plan.waves for name in wave.nodes)
+    Application(model.world(), made.record.id).start()
+    rows = model.world().store.observations(made.record.id, second)
+    assert rows[0][0] == f"control/{first}/forward/baseline/1/1"
+    own = [observation for attempt, observation in rows if attempt.startswith("forward/baseline/")]
+    assert own and all(seen in own for seen in baseline_of(model.world().store, made.record.id, second).values())
+    assert not [a for a, _ in model.world().store.observations(made.record.id, first) if a.startswith("control/")]
+
+
+def test_a_control_on_its_own_way_is_none_any_more() -> None:
+    """Both nodes at once: each was the other's control at best at the baseline, and neither is one later."""
+    names = ("n1", "n2", "n3", "n4")
+    model = Model(names)
+    made = model.planned(quick(canary=4, max_unavailable="2"))
+    wrong: list[str] = []
+    observe = model.observer.observe
+
+    def watched(hosts: Any, probes: Any, **more: Any) -> Any:
+        out = model.cluster.out_of_service()
+        wrong.extend(f"{hosts[0].node}: {host.node}" for host in hosts[1:] if host.node in out)
+        return observe(hosts, probes, **more)
+
+    model.observer.observe = watched  # type: ignore[method-assign]
+    assert Application(model.world(), made.record.id).start().phase is RolloutPhase.COMPLETED
+    assert wrong == []
+    assert model.leftovers() == []
+
+
+def test_a_control_that_goes_away_during_the_look_counts_for_nothing() -> None:
+    model = Model(("n1", "n2", "n3"))
+    made = model.planned(quick(probes=ProbeRules(peers=0)))
+    first = made.plan.waves[0].nodes[0]
+    slower(model, lambda _: True, made.record.id)
+    answer = model.observer.answer
+
+    def goes(node: str, probe: str) -> Any:
+        steps = [e.body.step for e in model.world().store.read(made.record.id) if isinstance(e.body, Intent)]
+        if StepKind.VERIFY in steps and node != first and probe == "reach":
+            model.cluster.change_node(node, unschedulable=True)
+        return answer(node, probe)
+
+    model.observer.answer = goes
+    last = Application(model.world(), made.record.id).start().node(first).last
+    assert last is not None and (last.step, last.code) == (StepKind.VERIFY, "check-latency")
+    assert "controls" not in evidence(model, made.record.id, StepKind.VERIFY)[-1]
+
+
+@pytest.mark.parametrize("trouble", ["blind", "stuck", "blind later"])
+def test_a_control_that_cannot_be_had_is_left_out(trouble: str) -> None:
+    model = Model(("n1", "n2", "n3"))
+    made = model.planned(quick(canary=1, nodes=("n1", "n2"), probes=ProbeRules(peers=0)))
+    answer = model.observer.answer
+    asked: list[str] = []
+
+    def blind(node: str, probe: str) -> Any:
+        steps = [e.body.step for e in model.world().store.read(made.record.id) if isinstance(e.body, Intent)]
+        mine = steps[-1] is not StepKind.BASELINE or trouble == "blind"
+        if trouble != "stuck" and model.observer.told[node].get("only") and mine:
+            asked.append(node)
+            return "connection refused"
+        return answer(node, probe)
+
+    def stuck(when: str, method: str, args: tuple[Any, ...]) -> None:
+        if trouble == "stuck" and method == "ensure_probes":
+            rig, wanted = args
+            model.probes.stuck = {w.node for w in wanted if w.node != rig.node}
+
+    model.observer.answer, model.cluster.hook = blind, stuck
+    assert Application(model.world(), made.record.id).start().phase is RolloutPhase.COMPLETED
+    assert all("controls" not in found for found in evidence(model, made.record.id, StepKind.VERIFY))
+    assert len(asked) <= 1
+    assert model.leftovers() == []
+
+
+def test_a_look_with_a_control_asks_for_little_more() -> None:
+    """Its pods are asked for once per look, and once more while they start."""
+    counted: dict[int, int] = {}
+    for controls in (0, 1):
+        model = Model(("n1", "n2", "n3"))
+        calls: list[str] = []
+        made = model.planned(quick(nodes=("n1", "n2"), soak_fenced_s=300, probes=ProbeRules(controls=controls)))
+
+        def count(when: str, method: str, _args: tuple[Any, ...], calls: list[str] = calls) -> None:
+            if when == "before" and method == "ensure_probes":
+                calls.append(method)
+
+        model.cluster.hook = count
+        assert Application(model.world(), made.record.id).start().phase is RolloutPhase.COMPLETED
+        looks = sum(found["looks"] for step in (StepKind.VERIFY, StepKind.SOAK)
+                    for found in evidence(model, made.record.id, step))  # fmt: skip
+        counted[controls] = len(calls)
+    assert 0 < counted[1] - counted[0] <= looks

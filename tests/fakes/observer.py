@@ -50,10 +50,15 @@ class FakeObserver:
         self.told |= {host.node: inputs.get(host.node, {}) for host in hosts}
         return {host.node: {probe: self._one(host.node, probe, cancel) for probe in probes} for host in hosts}
 
+    def _left_out(self, node: str, probe: str) -> bool:
+        return probe not in self.told.get(node, {}).get("only", (probe,))
+
     def _one(self, node: str, probe: str, cancel: Event | None) -> Observation:
         at = self.clock.now()
         if cancel is not None and cancel.is_set():
             return Observation(node, probe, at, error=f"cannot observe {node}: the run was cancelled")
+        if self._left_out(node, probe):
+            return Observation(node, probe, at, error=f"cannot observe {node}: the playbook returned no document")
         self.asked.append((node, probe))
         found = self.answer(node, probe)
         if isinstance(found, str):

@@ -107,6 +107,12 @@ def test_without_ebpf_probes_nothing_is_attached(wire: type[Wire]) -> None:
     assert found["links"]["links"] is not None
 
 
+def test_a_node_that_is_only_compared_with_runs_what_it_is_told(wire: type[Wire]) -> None:
+    found = observe.main({"probes": ALL, "inputs": {"only": ["reach"]}})["documents"]
+    assert list(found) == ["reach"]
+    assert wire.calls == ["reach"]
+
+
 @pytest.mark.parametrize("word", ["open", "begin", "end"])
 def test_reach_is_tried_whatever_becomes_of_ebpf(wire: type[Wire], word: str) -> None:
     wire.fails_at = word

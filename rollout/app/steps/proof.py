@@ -9,8 +9,9 @@ from typing import Any
 
 from rollout.app.gates import gates_end
 from rollout.app.probing import RIG_CHECKS, Seen
+from rollout.app.steps import control
 from rollout.app.steps.context import StepContext, StepEnd, agent_pod
-from rollout.app.steps.look import Window, baseline_of, counts, keep, look, plain_look
+from rollout.app.steps.look import Window, baseline_of, counts, keep, look, plain_look, without_lost_controls
 from rollout.app.steps.rig import drop_rig, raising
 from rollout.checks.catalog import SETTLING, decide, judge_node, levels
 from rollout.domain.codec import to_plain
@@ -64,6 +65,8 @@ def act_baseline(ctx: StepContext) -> StepEnd:
 def _baseline_look(ctx: StepContext, number: int) -> StepEnd:
     taking_back = bool(ctx.plan.supersedes)
     window = look(ctx, {}, quick=False, changed=taking_back)
+    if window.controls:
+        window = without_lost_controls(ctx, window)
     keep(ctx, window, number)
     if taking_back:
         return StepEnd(Result.DONE, evidence={"probes": sorted(window.seen)})
@@ -168,6 +171,8 @@ class _Proof:
         self.last: Judged | None = None
         self._counted = levels(ctx.mode, ctx.plan.policy, quick=quick, baseline=self.baseline)
         self._suspects: frozenset[str] = frozenset()
+        self._controls: dict[str, Seen] = {} if quick else control.baselines(ctx)
+        self._beside: tuple[str, ...] = ()
 
     def plain(self) -> StepEnd | None:
         """What links, agent and programs say on their own: an end only when they fail twice."""
@@ -199,8 +204,12 @@ class _Proof:
 
     def once(self) -> StepEnd | None:
         """One look; how the step ends by it, None when it must be asked again."""
-        window = look(self.ctx, self.baseline or {}, quick=self.quick, changed=True)
+        window = self._look()
         judged = self._judge(window)
+        if judged.status is not Status.PASS and window.controls:
+            window = without_lost_controls(self.ctx, window)
+            judged = self._judge(window)
+        self._beside = tuple(each.node for each in window.controls)
         self.looks += 1
         if judged.status is not Status.PASS and not counts(self.ctx, window):
             self.ctx.say("a peer or a probe pod went away during the look: it is made again", "")
@@ -213,6 +222,15 @@ class _Proof:
             self._suspects = frozenset()
             return StepEnd(Result.DONE, evidence=self._evidence(judged))
         return self._told(judged)
+
+    def _look(self) -> Window:
+        """A control that did not answer is not asked again: it would keep this node's looks waiting each time."""
+        window = look(self.ctx, self.baseline or {}, quick=self.quick, changed=True, controls=self._controls)
+        answered = {each.node for each in window.controls}
+        for rig in window.control_rigs:
+            if rig.host.node not in answered:
+                del self._controls[rig.host.node]
+        return window
 
     def _told(self, judged: Judged) -> StepEnd | None:
         """The end that a look without a pass means, None when it must be asked again."""
@@ -246,6 +264,7 @@ class _Proof:
             self.baseline,
             ctx.mode,
             policy=policy,
+            controls=window.controls,
             history=self.history,
             quick=self.quick,
         )
@@ -272,6 +291,7 @@ class _Proof:
     def _evidence(self, judged: Judged) -> dict[str, Any]:
         since = _since_agent_ready(self.ctx)
         evidence = {"verdicts": [to_plain(v) for v in judged.verdicts], "looks": self.looks}
+        evidence |= {"controls": list(self._beside)} if self._beside else {}
         return evidence | ({} if since is None else {"after_agent_ready_ms": since})
 
 

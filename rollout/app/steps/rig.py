@@ -44,13 +44,18 @@ def raise_rig(ctx: StepContext, baseline: Seen, *, changed: bool) -> StandingRig
     return probing.stand_up(
         ctx.world,
         rig_of(ctx),
-        rules if changed else replace(rules, packets=_BASELINE_TIMES * rules.packets),
+        replace(rules, packets=packets_of(ctx, changed=changed)),
         peers_of(ctx, baseline),
         ctx.node.facts.internal_ip,
         timeout_s=max(1.0, min(_PATIENCE_S if changed else probing.READY_S, left)),
         settle_s=probing.SETTLE_S if changed else None,
         cancel=ctx.cancel,
     )
+
+
+def packets_of(ctx: StepContext, *, changed: bool) -> int:
+    """Packets in one burst: more of them before anything was changed."""
+    return rules_of(ctx).packets * (1 if changed else _BASELINE_TIMES)
 
 
 @contextmanager
