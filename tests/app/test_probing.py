@@ -487,6 +487,26 @@ def test_a_control_that_cannot_be_had_is_left_out(trouble: str) -> None:
     assert model.leftovers() == []
 
 
+def test_a_control_that_hangs_costs_no_step_its_deadline() -> None:
+    model = Model(("n1", "n2", "n3"))
+    made = model.planned(quick(nodes=("n1", "n2")))
+    observe = model.observer.observe
+    hung: list[int] = []
+
+    def hangs(hosts: Any, probes: Any, *, wall_s: int, **more: Any) -> Any:
+        found = dict(observe(hosts, probes, wall_s=wall_s, **more))
+        for host in hosts[1:] if len(hosts) > 1 and "only" in more["inputs"].get(hosts[1].node, {}) else ():
+            model.clock.wait(wall_s)
+            hung.append(wall_s)
+            found[host.node] = {probe: replace(seen, error="no answer in time") for probe, seen in
+                                found[host.node].items()}  # fmt: skip
+        return found
+
+    model.observer.observe = hangs  # type: ignore[method-assign]
+    assert Application(model.world(), made.record.id).start().phase is RolloutPhase.COMPLETED
+    assert len(hung) == 1
+
+
 def test_a_look_with_a_control_asks_for_little_more() -> None:
     """Its pods are asked for once per look, and once more while they start."""
     counted: dict[int, int] = {}
