@@ -87,6 +87,8 @@ def quiet() -> None:
     for which in ("default", "all"):
         Path(f"/proc/sys/net/ipv6/conf/{which}/addr_gen_mode").write_text("1")
         Path(f"/proc/sys/net/ipv6/conf/{which}/accept_ra").write_text("0")
+        for version in ("mldv1", "mldv2"):  # reports of multicast groups come at random times: an hour off
+            Path(f"/proc/sys/net/ipv6/conf/{which}/{version}_unsolicited_report_interval").write_text("3600000")
 
 
 def make_node() -> None:
