@@ -67,12 +67,12 @@ def test_sound_nodes_never_fail(rollout: Rollout, record_property: Callable[[str
                         verdicts = judge_node(name, seen, baseline[name], runs[name], policy=policy, history=past)
                         counted = levels(runs[name], policy, baseline=baseline[name])
                         tally[decide(verdicts, counted).value + (" in a soak" if past else "")] += 1
-                        failed += [f"look {number}: {v.check} {v.message}" for v in verdicts if v.status is Status.FAIL]
+                        failed += [f"{number}: {v.check} {v.message}" for v in verdicts if v.status is Status.FAIL]
                         tally.update(f"{v.check} inconclusive" for v in verdicts if v.status is Status.INCONCLUSIVE)
                     history[name].append(seen)
         finally:
             probing.take_down(world, policy.probes, RUN)
     record_property("tally", dict(tally))
     print(dict(tally))  # noqa: T201 - `make quiet` shows it
-    assert failed == []
+    assert failed == [], "\n".join(failed)
     assert tally["pass"] >= LOOKS, tally
