@@ -16,7 +16,7 @@ from tests.builders import NOW, plan_of
 from tests.engine.drive import Drive, small_policy
 from tests.support.world import Model, quick
 
-NO_REQUEST = ("view", "wait_change", "out_of_service", "renew_lease")
+NO_REQUEST = ("view", "wait_change", "out_of_service", "in_service", "renew_lease")
 """Answered from the watch's cache; and renewals, which go by time."""
 
 
