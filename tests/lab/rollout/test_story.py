@@ -35,7 +35,7 @@ def test_bad_input_is_refused_before_anything_is_touched(rollout: Rollout, tmp_p
     viewer = rollout.info.directory / "viewer.kubeconfig"
     plan = rollout.planned("plan", "--target", "netkit")
     denied = rollout.run("apply", str(plan), expect=4, kubeconfig=viewer)
-    assert "leases" in denied.stderr and "cannot" in denied.stderr
+    assert "not permitted to create pods" in denied.stderr and "netkit-rollout" in denied.stderr
     missing = rollout.run("plan", "--target", "netkit", expect=2, kubeconfig=tmp_path / "no-such-file")
     assert "no-such-file" in missing.stderr
 
