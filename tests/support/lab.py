@@ -12,7 +12,7 @@ from typing import Any
 from rollout.lab.layout import LabInfo, LabNode
 from rollout.lab.witness import LabApi, link_kinds
 
-TIMEOUT_S = 400
+TIMEOUT_S = 1200
 
 
 @dataclass

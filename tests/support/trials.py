@@ -51,7 +51,7 @@ def run_trial(rollout: Rollout, name: str) -> Trial:
     plan = rollout.planned("plan", "--target", "netkit", "--on-failure", "roll-back")
     with fault(rollout, name):
         process = rollout.start("apply", str(plan))
-        code = process.wait(timeout=400)
+        code = process.wait(timeout=1200)
     assert code != 0, f"the fault {name} went unnoticed:\n{rollout.background_log()}"
     return read_trial(name, entries(rollout))
 
