@@ -300,8 +300,12 @@ def _class_of(node: NodeState) -> FailureClass | None:
 
 
 def fold(entries: Iterable[Entry], state: RolloutState | None = None) -> RolloutState:
-    """State after `entries`, starting from `state` (an empty one when None)."""
-    result = state or RolloutState()
+    """State after `entries`, starting from `state` (an empty one when None), which stays as it is.
+
+    The map of nodes is copied once and then filled in place: a copy for every entry made it quadratic in nodes.
+    """
+    begin = state or RolloutState()
+    result = replace(begin, nodes=dict(begin.nodes))
     for entry in entries:
         result = replace(_fold_one(result, entry), seq=entry.seq)
     return result
@@ -330,7 +334,10 @@ def _fold_one(state: RolloutState, entry: Entry) -> RolloutState:
 
 
 def _with_node(state: RolloutState, node: NodeState) -> RolloutState:
-    return replace(state, nodes={**state.nodes, node.name: node})
+    """Put a node's state into the map that `fold` made for itself."""
+    assert isinstance(state.nodes, dict)
+    state.nodes[node.name] = node
+    return state
 
 
 _NO_FAILURE_YET = frozenset({NodePhase.RUNNING, NodePhase.DONE})
