@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -42,7 +43,7 @@ class Window(NamedTuple):
     received: Mapping[int, Received]
 
 
-class Probe:
+class Probe(ABC):
     """One probe: its C source has its name; its programs and maps are in a compiled text that others may share."""
 
     name = ""
@@ -56,13 +57,13 @@ class Probe:
         self._loaded = loaded
         self._lost = 0
 
+    @abstractmethod
     def prove(self, trial: Trial) -> SelfTest:
         """Run the known workload, return what was counted. Raises OSError when there can be none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def body(self, _window: Window, /) -> dict[str, Any]:
         """The document's own part, out of the maps."""
-        raise NotImplementedError
 
     def clear(self) -> None:
         """Forget what has been counted."""
