@@ -194,6 +194,11 @@ class Plan:
         """Namespaces of the pods that will be evicted: their PodDisruptionBudgets are facts of the plan."""
         return eviction_namespaces(self.nodes)
 
+    @property
+    def takes_back(self) -> bool:
+        """Whether this plan takes another rollout back."""
+        return bool(self.supersedes)
+
     def node(self, name: str) -> NodePlan:
         """The part of one node. Raises KeyError."""
         return self._by_name[name]

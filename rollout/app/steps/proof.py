@@ -63,12 +63,11 @@ def act_baseline(ctx: StepContext) -> StepEnd:
 
 
 def _baseline_look(ctx: StepContext, number: int) -> StepEnd:
-    taking_back = bool(ctx.plan.supersedes)
-    window = look(ctx, {}, quick=False, changed=taking_back)
+    window = look(ctx, {}, quick=False, changed=ctx.plan.takes_back)
     if window.controls:
         window = without_lost_controls(ctx, window)
     keep(ctx, window, number)
-    if taking_back:
+    if ctx.plan.takes_back:
         return StepEnd(Result.DONE, evidence={"probes": sorted(window.seen)})
     held = _without_bpf(ctx, window.seen)
     if held is not None:
@@ -103,7 +102,7 @@ def judge_as_is(ctx: StepContext, seen: Seen) -> tuple[tuple[Verdict, ...], Mapp
 def to_compare_with(ctx: StepContext) -> Seen | None:
     """The stored baseline; None for a node that a rollback found broken: nothing good can be asked of that."""
     baseline = baseline_of(ctx)
-    if bool(ctx.plan.supersedes) and decide(*judge_as_is(ctx, baseline)) is not Status.PASS:
+    if ctx.plan.takes_back and decide(*judge_as_is(ctx, baseline)) is not Status.PASS:
         return None
     return baseline
 
