@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import PurePath
 
 import pytest
@@ -27,9 +28,12 @@ def group_of(path: str) -> str:
     return next((group for start, group in GROUPS if path.startswith(start)), "")
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the groups first, longest first, and name them for pytest-xdist's `--dist loadgroup`."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # pytest-xdist reads the groups in the same hook
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
+    """Put the groups first, longest first, and name them for pytest-xdist's `--dist loadgroup`.
+
+    Raises pytest.UsageError when pytest-xdist did not take the names: tests that share machines would run apart.
+    """
     order = {group: number for number, (_, group) in reversed(list(enumerate(GROUPS)))}
 
     def named(item: pytest.Item) -> str:
@@ -39,3 +43,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if named(item):
             item.add_marker(pytest.mark.xdist_group(named(item)))
     items.sort(key=lambda item: order.get(named(item), len(GROUPS)))
+    yield
+    if config.getoption("loadgroup", False):
+        apart = [item.nodeid for item in items if named(item) and not item.nodeid.endswith(f"@{named(item)}")]
+        if apart:
+            raise pytest.UsageError(f"pytest-xdist keeps no groups with this pytest: {apart[0]} has none")
