@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
-from rollout.domain.node import DaemonSet, LabelRequirement, Node, Pod, PodDisruptionBudget, selector_matches
+from rollout.domain.fleet import OtherObject, VolumeClaim, Workload
+from rollout.domain.node import DaemonSet, Node, Pod, PodDisruptionBudget
+from rollout.domain.scheduling import LabelRequirement, selector_matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,16 @@ class AgentInstall:
     checksum_annotation: bool = False
     selector: Mapping[str, str] = field(default_factory=dict)
     config_resource_version: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """Of the DaemonSet itself: they tell who owns it (Helm, Argo CD, Flux, an add-on manager)."""
+    config_labels: Mapping[str, str] = field(default_factory=dict)
+    config_annotations: Mapping[str, str] = field(default_factory=dict)
+    """Of the agent's ConfigMap."""
+    operator_ready: int | None = None
+    """Ready pods of the operator's Deployment; None when it was not found."""
+    max_unavailable: str = ""
+    """Of the DaemonSet's rolling update."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +94,7 @@ class Observation:
         return not self.error
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: indexes are kept, since planning asks for them for every node
 class ClusterSnapshot:
     """What the Kubernetes API alone tells, read once."""
 
@@ -97,6 +110,35 @@ class ClusterSnapshot:
     """Served version of CiliumNodeConfig: v2, v2alpha1, or empty when the kind is not served."""
     endpoint_owners: Mapping[str, int] = field(default_factory=dict)
     """CiliumEndpoints per node address (`status.networking.node`)."""
+    workloads: tuple[Workload, ...] = ()
+    claims: tuple[VolumeClaim, ...] = ()
+    namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Labels by namespace."""
+    other: tuple[OtherObject, ...] = ()
+    api_groups: frozenset[str] = frozenset()
+    """API groups that are served: which operators and meshes are installed."""
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """Kinds that could not be listed, with why. A kind that is not served is merely absent."""
+    requests: Mapping[str, int] = field(default_factory=dict)
+    """Requests it took to read this snapshot, by `VERB resource`."""
+
+    @cached_property
+    def pods_by_node(self) -> Mapping[str, tuple[Pod, ...]]:
+        """Pods bound to each node, in name order."""
+        found: dict[str, list[Pod]] = {}
+        for pod in self.pods:
+            if pod.node:
+                found.setdefault(pod.node, []).append(pod)
+        return {node: tuple(sorted(pods, key=lambda p: p.ref)) for node, pods in found.items()}
+
+    @cached_property
+    def nodes_by_name(self) -> Mapping[str, Node]:
+        """Every node by its name."""
+        return {node.name: node for node in self.nodes}
+
+    def of_kind(self, *kinds: str) -> tuple[OtherObject, ...]:
+        """Other objects of these kinds, in the order read."""
+        return tuple(one for one in self.other if one.kind in kinds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +155,7 @@ class Inventory:
 
     def pods_on(self, node: str) -> tuple[Pod, ...]:
         """Pods bound to a node, in name order."""
-        return tuple(sorted((p for p in self.cluster.pods if p.node == node), key=lambda p: p.ref))
+        return self.cluster.pods_by_node.get(node, ())
 
 
 def effective_config(

@@ -8,11 +8,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
+from rollout.domain.scheduling import ANYWHERE, LabelRequirement, Labels, Scheduling, selector_matches
+
 LABEL_MODE = "netkit-rollout.io/datapath-mode"
 """Our node label; the value is the datapath mode, and our CiliumNodeConfig selects on it."""
 
 TAINT_EVACUATE = "netkit-rollout.io/evacuate"
 """Key of our NoExecute taint. Its value is the rollout's id."""
+
+TAINT_WAITING = "netkit-rollout.io/waiting"
+"""Key of our PreferNoSchedule taint on nodes still to do, so that evicted pods land on finished ones. Its value is the
+rollout's id."""
 
 ANNOTATION_ROLLOUT = "netkit-rollout.io/rollout"
 ANNOTATION_PLAN = "netkit-rollout.io/plan"
@@ -112,6 +118,17 @@ class Node:
     resource_version: str = ""
     os_image: str = ""
     zone: str = ""
+    cpu_millis: int = 0
+    """Allocatable, in thousandths of a core; 0 with `pod_slots` 0: not told."""
+    memory_bytes: int = 0
+    pod_slots: int = 0
+    extra: Labels = ()
+    """Other allocatable resources (GPUs, huge pages, ephemeral storage), as plain whole numbers in text."""
+    provider_id: str = ""
+    runtime: str = ""
+    """Container runtime and version, e.g. containerd://2.1.4."""
+    architecture: str = ""
+    created: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -153,6 +170,15 @@ class Pod:
     ip: str = ""
     cpu_millis: int = 0
     memory_bytes: int = 0
+    extra: Labels = ()
+    """Requests of other resources, as `Node.extra`."""
+    scheduling: Scheduling = ANYWHERE
+    claims: tuple[str, ...] = ()
+    """PersistentVolumeClaims of its own namespace that it mounts."""
+    grace_s: int = 30
+    finalizers: tuple[str, ...] = ()
+    containers: tuple[str, ...] = ()
+    """Names of its init and main containers, in order."""
 
     @property
     def finished(self) -> bool:
@@ -203,32 +229,6 @@ class PodDisruptionBudget:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelRequirement:
-    """One matchExpressions row: In, NotIn, Exists, DoesNotExist."""
-
-    key: str
-    operator: str
-    values: tuple[str, ...] = ()
-
-    def matches(self, labels: Mapping[str, str]) -> bool:
-        """Kubernetes' rule; NotIn also holds when the key is absent."""
-        if self.operator == "Exists":
-            return self.key in labels
-        if self.operator == "DoesNotExist":
-            return self.key not in labels
-        if self.operator == "NotIn":
-            return labels.get(self.key) not in self.values
-        return self.key in labels and labels[self.key] in self.values
-
-
-def selector_matches(
-    match_labels: Mapping[str, str], expressions: tuple[LabelRequirement, ...], labels: Mapping[str, str]
-) -> bool:
-    """Whether a label selector's two halves both hold for `labels`."""
-    return all(labels.get(k) == v for k, v in match_labels.items()) and all(e.matches(labels) for e in expressions)
-
-
-@dataclass(frozen=True, slots=True)
 class DaemonSet:
     """A DaemonSet; `pod_network` when its pods have endpoints of their own."""
 
@@ -239,6 +239,12 @@ class DaemonSet:
     desired: int
     ready: int
     tolerations: tuple[Toleration, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    images: tuple[str, ...] = ()
+    containers: tuple[str, ...] = ()
+    scheduling: Scheduling = ANYWHERE
+    """Of its pod template."""
 
 
 @dataclass(frozen=True, slots=True)

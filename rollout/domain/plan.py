@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import cached_property
 
 from rollout.domain.codec import DecodeError, canonical, from_plain, sha256
@@ -13,8 +14,21 @@ from rollout.domain.node import DatapathMode, Method, PodRef
 from rollout.domain.policy import Policy
 from rollout.domain.step import StepKind, Track
 
-SCHEMA = 2
-"""Number of the plan document's schema; any other is refused, never half understood. 2: checks, probes and gates."""
+SCHEMA = 3
+"""Number of the plan document's schema; any other is refused, never half understood.
+
+2: checks, probes and gates. 3: drain proof, limits, cohorts, blast radius, estimate, approval rules."""
+
+
+class Going(Enum):
+    """What the drain proof says of a pod."""
+
+    NOW = "now"
+    """Its eviction is accepted at once, and its replacement has a place."""
+    WAITS = "waits"
+    """Its eviction is refused until something that will happen by itself has happened."""
+    NEVER = "never"
+    """No waiting helps: a person must change something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +39,13 @@ class PlannedPod:
     owner: str
     budgets: tuple[str, ...] = ()
     note: str = ""
+    going: Going = Going.NOW
+    why: str = ""
+    """What it waits for, or why it never goes; empty for `now`."""
+    remedy: str = ""
+    """The one change that frees it, for `never`; what shortens the wait, for `waits`."""
+    lands_on: str = ""
+    """Where the proof placed its replacement: a node's name; empty when it has none or comes back here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +95,8 @@ class NodePlan:
     config_change: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Effective settings that change: key to (before, after)."""
     risks: tuple[str, ...] = ()
+    cohort: str = ""
+    """Nodes with equal text are alike (policy `cohorts`)."""
 
     def track(self, track: Track) -> tuple[PlannedStep, ...]:
         """The steps of one of the node's ways."""
@@ -87,6 +110,99 @@ class Wave:
     number: int
     name: str
     nodes: tuple[str, ...]
+    why: str = ""
+    """What bounded its size, in a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `most_out` of `nodes` are out at once, whoever's doing it is. The engine obeys every one."""
+
+    name: str
+    """E.g. `zone a`, `quorum etcd`, `budget shop/web`."""
+    nodes: tuple[str, ...]
+    most_out: int
+    why: str
+    """Where the number comes from."""
+    group: str = ""
+    """Limits of one group with `groups_at_once` > 0: at most so many of them have nodes out at the same time."""
+    groups_at_once: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionChange:
+    """An object that, through a label or taint of ours, selects other nodes or pods than before."""
+
+    kind: str
+    namespace: str
+    name: str
+    cause: str
+    """Our label, taint or object that does it."""
+    gains: tuple[str, ...] = ()
+    """Nodes it selects from then on."""
+    loses: tuple[str, ...] = ()
+    consequence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigOwner:
+    """Who owns the agent's DaemonSet or ConfigMap and may change it under the rollout."""
+
+    kind: str
+    """helm, argo-cd, flux, addon-manager, kops, operator, or nobody."""
+    name: str
+    evidence: str
+    rolls_agents: bool
+    """Whether it would restart agents by itself."""
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BlastRadius:
+    """What else changes, or may, because of what the plan writes."""
+
+    changes: tuple[SelectionChange, ...] = ()
+    looked_at: Mapping[str, int] = field(default_factory=dict)
+    """Objects by kind that were compared; what could not be listed is in `unseen`."""
+    unseen: Mapping[str, str] = field(default_factory=dict)
+    owners: tuple[ConfigOwner, ...] = ()
+    api_requests: Mapping[str, int] = field(default_factory=dict)
+    """Requests the whole rollout will make, by purpose (e.g. `evictions`, `watches`, `node patches`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaveEstimate:
+    """What the simulation says of one wave."""
+
+    wave: int
+    low_s: int
+    high_s: int
+    evictions: int
+    moved_again: int
+    """Evictions of pods that had been evicted before in this rollout."""
+    refusals: int
+    """Evictions that a budget is expected to refuse at first."""
+    most_out: int
+    headroom_cpu_percent: int
+    """Least share of allocatable CPU left free by requests while it runs; -1: not told."""
+    headroom_memory_percent: int
+    binding: str
+    """The limit that holds this wave back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """How long it takes, as a range, and what would have to give for it to be shorter."""
+
+    low_s: int
+    high_s: int
+    binding: str
+    basis: str
+    """Where step times came from: history of how many nodes, or stated defaults."""
+    waves: tuple[WaveEstimate, ...] = ()
+    evictions: int = 0
+    pods: int = 0
+    """Different pods evicted; evictions by pods is how often a pod moves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +287,11 @@ class Plan:
     excluded: tuple[Excluded, ...]
     findings: tuple[Finding, ...]
     rollback: str
+    limits: tuple[Limit, ...] = ()
+    blast: BlastRadius = field(default_factory=BlastRadius)
+    estimate: Estimate | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Where the numbers of the plan came from, by name."""
 
     def encode(self) -> bytes:
         """The canonical bytes that the digest is taken over."""

@@ -142,6 +142,76 @@ class Waiver:
 
 
 @dataclass(frozen=True, slots=True)
+class SpreadRule:
+    """Bounds nodes out at once by a node label, such as the zone."""
+
+    key: str
+    per_value: str = ""
+    """Most nodes out at once with one value: a count, or a share of the nodes with that value. Empty: no such bound."""
+    values_at_once: int = 1
+    """Most different values with nodes out at the same time; 0: no such bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeepRule:
+    """A set of which a minimum stays in service: a quorum of pods, or the last nodes of a role."""
+
+    name: str
+    keep: str
+    """So many of the set stay: a count, a share (50%), or `quorum`: more than half."""
+    namespace: str = ""
+    pods: Mapping[str, str] = field(default_factory=dict)
+    """The set is these pods, hence the nodes they run on."""
+    nodes: Mapping[str, str] = field(default_factory=dict)
+    """The set is these nodes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A recurring time in which nodes may begin. An end before the start is on the next day."""
+
+    days: tuple[str, ...] = ()
+    """mon to sun, by the day it starts; none: every day."""
+    start: str = "00:00"
+    end: str = "24:00"
+    timezone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """A time in which no node begins, taken from a calendar when the plan was made. ISO 8601, with offset."""
+
+    name: str
+    start: str
+    end: str
+    calendar: str = ""
+    """The file it came from."""
+
+
+class AtWindowEnd(Enum):
+    """What nodes in flight do when a window ends or a freeze begins."""
+
+    FINISH = "finish"
+    """They go on to their end; none begins."""
+    GIVE_BACK = "give-back"
+    """Those that are not armed yet are given back as they were; armed ones finish."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRules:
+    """Whose consent a plan needs."""
+
+    count: int = 1
+    """Different people."""
+    signed: bool = False
+    """Each approval carries an SSH signature over the digest, by a key of the allowed-signers file."""
+    own_plans: bool = True
+    """Whether who made the plan may approve it."""
+    approvers: tuple[str, ...] = ()
+    """Who may approve; empty: anybody."""
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """All that steers planning and the engine. Durations in seconds."""
 
@@ -171,6 +241,26 @@ class Policy:
     deadlines_s: Mapping[str, int] = field(default_factory=dict)
     """Overrides of the step table's deadlines, by step name."""
     waivers: tuple[Waiver, ...] = ()
+
+    spread: tuple[SpreadRule, ...] = ()
+    keep: tuple[KeepRule, ...] = ()
+    known_sets: bool = True
+    """Also keep the quorum of sets that are recognised: etcd, Ceph, Kafka, Cassandra, Postgres operators, ingress."""
+    cohorts: tuple[str, ...] = ("kernel", "instance-type", "zone", "os-image", "routing")
+    """What makes nodes alike: each combination has its own canary. Names of `planning.cohorts`, or node label keys."""
+    canary_per_cohort: bool = True
+    windows: tuple[Window, ...] = ()
+    calendars: tuple[str, ...] = ()
+    """iCal files with freezes; read when the plan is made, and kept in it as `freezes`."""
+    freezes: tuple[Freeze, ...] = ()
+    at_window_end: AtWindowEnd = AtWindowEnd.FINISH
+    soft_taint: bool = True
+    """Nodes still to do get our PreferNoSchedule taint, so that evicted pods land on finished ones."""
+    capacity_growth: bool = True
+    """Waves grow no faster than finished nodes can take their pods."""
+    headroom_percent: int = 10
+    """Share of allocatable CPU and memory that stays free on the nodes left while others are out."""
+    approval: ApprovalRules = field(default_factory=ApprovalRules)
 
     def action_on(self, check: str) -> OnFailure:
         """What to do when `check` failed; the empty name is a failure that no check found."""

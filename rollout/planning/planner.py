@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rollout.domain.codec import canonical, sha256
@@ -17,7 +17,6 @@ from rollout.domain.node import (
     Method,
     Node,
     Pod,
-    selector_matches,
 )
 from rollout.domain.observed import PROBE_AGENT, PROBE_LINKS, parse_agent, parse_links
 from rollout.domain.plan import (
@@ -33,12 +32,18 @@ from rollout.domain.plan import (
     eviction_namespaces,
 )
 from rollout.domain.policy import MethodChoice, Policy
+from rollout.domain.scheduling import selector_matches
 from rollout.domain.step import RETURN_STEPS, StepKind, back_steps, forward_steps
-from rollout.planning.drain import Fate, PodFate, budgets_of, fates
+from rollout.domain.times import StepTime
+from rollout.planning.blast import blast_radius
+from rollout.planning.cohorts import cohort_of
+from rollout.planning.drain import Fate, PodFate, evictable, fates
+from rollout.planning.estimate import estimate
 from rollout.planning.facts import cluster_facts, is_ours, node_facts, prior_unschedulable
 from rollout.planning.preflight import judge_preflight
+from rollout.planning.proof import DrainProof, PodProof, never_empties, prove
 from rollout.planning.versions import GUARD_SINCE, parse_image_version
-from rollout.planning.waves import pack_waves
+from rollout.planning.waves import Candidate, Packing, pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,8 @@ class PlanRequest:
     takes_back: TakesBack | None = None
     hooks: tuple[Hook, ...] = ()
     playbooks: Mapping[str, str] | None = None
+    history: tuple[StepTime, ...] = ()
+    """How long steps took before; with other times the estimate is another, hence the plan's bytes."""
 
 
 def make_plan(inventory: Inventory, policy: Policy, request: PlanRequest) -> Plan:
@@ -76,17 +83,50 @@ def make_plan(inventory: Inventory, policy: Policy, request: PlanRequest) -> Pla
             "cannot plan: no Cilium DaemonSet was found in this cluster",
             hint="name its namespace: agent_namespace in the configuration",
         )
-    planned: list[NodePlan] = []
     excluded: list[Excluded] = []
+    able: list[Node] = []
     for node in wanted:
         reasons = _reasons(inventory, policy, node, request, findings)
         if reasons:
             excluded.append(Excluded(node.name, reasons))
         else:
-            planned.append(_plan_node(inventory, policy, node, request))
+            able.append(node)
+    packing, proof = _pack_and_prove(inventory, policy, able, excluded)
+    planned = tuple(_plan_node(inventory, policy, node, request, proof) for node in able if node.name in proof.nodes)
     if not planned:
         raise Refused("nothing-to-do", "cannot plan: no node may move", hint=_why_nothing(excluded))
-    return _assemble(inventory, policy, request, agent, tuple(planned), tuple(excluded), findings)
+    left_out = tuple(sorted(excluded, key=lambda e: e.node))
+    return _assemble(inventory, policy, request, agent, packing, planned, left_out, findings)
+
+
+def _pack_and_prove(
+    inventory: Inventory, policy: Policy, able: Sequence[Node], excluded: list[Excluded]
+) -> tuple[Packing, DrainProof]:
+    """Waves whose every pod goes. A node with a pod that never goes is left out, which may free others: again, then."""
+    left = list(able)
+    while True:
+        packing = pack(inventory, policy, [_candidate(inventory, policy, node) for node in left])
+        proof = prove(inventory, policy, packing.waves, packing.limits)
+        stuck = {node.name: proof.never(node.name) for node in left if proof.never(node.name)}
+        if not stuck:
+            return packing, proof
+        excluded += [Excluded(name, tuple(_never(p) for p in pods)) for name, pods in sorted(stuck.items())]
+        left = [node for node in left if node.name not in stuck]
+
+
+def _never(proof: PodProof) -> str:
+    return f"pod {proof.pod.ref}: {proof.why}" + (f"; {proof.remedy}" if proof.remedy else "")
+
+
+def _candidate(inventory: Inventory, policy: Policy, node: Node) -> Candidate:
+    pods = evictable(inventory.pods_on(node.name), policy.drain)
+    return Candidate(
+        node=node,
+        cohort=cohort_of(inventory, policy, node),
+        evictions=len(pods),
+        cpu_millis=sum(pod.cpu_millis for pod in pods),
+        memory_bytes=sum(pod.memory_bytes for pod in pods),
+    )
 
 
 def select_nodes(inventory: Inventory, policy: Policy) -> tuple[Node, ...]:
@@ -126,13 +166,7 @@ def _reasons(
     if source is None and not blocking:
         reasons.append("the mode its agent runs in could not be told")
     method = choose_method(inventory, policy, node)
-    for fate in fates(inventory.pods_on(node.name), policy.drain):
-        if fate.fate is Fate.BLOCKED and not (fate.pod.mirror and method is Method.REBOOT):
-            reasons.append(f"pod {fate.pod.ref}: {fate.reason}")
-        budgets = budgets_of(fate.pod, inventory.cluster.budgets)
-        if fate.fate is Fate.EVICT and len(budgets) > 1:
-            names = " and ".join(b.name for b in budgets)
-            reasons.append(f"pod {fate.pod.ref}: PodDisruptionBudgets {names} both match it, so it is never evicted")
+    reasons += never_empties(inventory, policy, node, method)
     return tuple(reasons)
 
 
@@ -178,7 +212,7 @@ def node_config_name(mode: str) -> str:
     return NODE_CONFIG_NAME if mode == DatapathMode.NETKIT.value else f"{NODE_CONFIG_NAME}-{mode}"
 
 
-def _plan_node(inventory: Inventory, policy: Policy, node: Node, request: PlanRequest) -> NodePlan:
+def _plan_node(inventory: Inventory, policy: Policy, node: Node, request: PlanRequest, proof: DrainProof) -> NodePlan:
     agent = inventory.cluster.agent
     assert agent is not None
     method = choose_method(inventory, policy, node)
@@ -198,11 +232,12 @@ def _plan_node(inventory: Inventory, policy: Policy, node: Node, request: PlanRe
         steps=_steps(policy, forward_steps(method)),
         returning=_steps(policy, RETURN_STEPS),
         backing=_steps(policy, back_steps(method)),
-        evictions=_pods(inventory, sorted_fates, Fate.EVICT),
-        daemon_pods=_pods(inventory, sorted_fates, Fate.LEAVES_BY_TAINT),
-        stragglers=_pods(inventory, sorted_fates, Fate.STRAGGLER),
+        evictions=tuple(_evicted(one) for one in proof.nodes[node.name]),
+        daemon_pods=_pods(sorted_fates, Fate.LEAVES_BY_TAINT),
+        stragglers=_pods(sorted_fates, Fate.STRAGGLER),
         config_change=_config_change(inventory, policy, node, agent),
         risks=_risks(node, sorted_fates),
+        cohort=cohort_of(inventory, policy, node),
     )
 
 
@@ -210,14 +245,24 @@ def _steps(policy: Policy, kinds: tuple[StepKind, ...]) -> tuple[PlannedStep, ..
     return tuple(PlannedStep(kind, policy.deadline_s(kind)) for kind in kinds)
 
 
-def _pods(inventory: Inventory, rows: tuple[PodFate, ...], fate: Fate) -> tuple[PlannedPod, ...]:
-    return tuple(_planned_pod(inventory, row.pod) for row in rows if row.fate is fate)
+def _pods(rows: tuple[PodFate, ...], fate: Fate) -> tuple[PlannedPod, ...]:
+    return tuple(_planned_pod(row.pod) for row in rows if row.fate is fate)
 
 
-def _planned_pod(inventory: Inventory, pod: Pod) -> PlannedPod:
-    budgets = tuple(f"{b.namespace}/{b.name}" for b in budgets_of(pod, inventory.cluster.budgets))
+def _planned_pod(pod: Pod) -> PlannedPod:
     note = "emptyDir data ends with the pod" if pod.empty_dir else ""
-    return PlannedPod(pod.ref, f"{pod.owner_kind}/{pod.owner_name}" if pod.owner_kind else "", budgets, note)
+    return PlannedPod(pod.ref, f"{pod.owner_kind}/{pod.owner_name}" if pod.owner_kind else "", (), note)
+
+
+def _evicted(proof: PodProof) -> PlannedPod:
+    return replace(
+        _planned_pod(proof.pod),
+        budgets=proof.budgets,
+        going=proof.going,
+        why=proof.why,
+        remedy=proof.remedy,
+        lands_on=proof.lands_on,
+    )
 
 
 def _config_change(inventory: Inventory, policy: Policy, node: Node, agent: AgentInstall) -> dict[str, tuple[str, ...]]:
@@ -251,6 +296,7 @@ def _assemble(
     policy: Policy,
     request: PlanRequest,
     agent: AgentInstall,
+    packing: Packing,
     planned: tuple[NodePlan, ...],
     excluded: tuple[Excluded, ...],
     findings: tuple[Finding, ...],
@@ -272,11 +318,14 @@ def _assemble(
         node_configs=tuple(_node_config(agent, cluster.node_config_version, mode) for mode in modes),
         hooks=request.hooks,
         playbooks=dict(request.playbooks or {}),
-        waves=pack_waves(tuple(n.name for n in planned), {n.name: len(n.evictions) for n in planned}, policy),
+        waves=packing.waves,
         nodes=planned,
         excluded=excluded,
         findings=findings,
         rollback="",
+        limits=packing.limits,
+        blast=blast_radius(inventory, policy, planned),
+        estimate=estimate(inventory, policy, planned, packing, request.history),
     )
     return replace(
         plan,

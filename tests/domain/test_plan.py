@@ -45,7 +45,7 @@ def test_any_other_byte_is_another_digest_or_refused(place: int, byte: int) -> N
 
 def test_a_newer_schema_is_refused() -> None:
     newer = json.loads(PLAN.encode()) | {"schema": SCHEMA + 1}
-    with pytest.raises(Refused, match="schema is 3, this program reads 2") as refused:
+    with pytest.raises(Refused, match="schema is 4, this program reads 3") as refused:
         decode_plan(json.dumps(newer).encode())
     assert "newer program" in refused.value.hint
 
@@ -56,7 +56,7 @@ def test_a_newer_schema_is_refused() -> None:
         (b"not json", "plan-unreadable"),
         (b"[]", "plan-schema"),
         (b'{"schema": 1}', "plan-schema"),
-        (b'{"schema": 2}', "plan-damaged"),
+        (b'{"schema": 3}', "plan-damaged"),
         (json.dumps(json.loads(PLAN.encode()), indent=1).encode(), "plan-edited"),
     ],
 )

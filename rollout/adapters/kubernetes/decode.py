@@ -20,7 +20,6 @@ from rollout.domain.errors import Unavailable
 from rollout.domain.inventory import NodeConfig
 from rollout.domain.node import (
     DaemonSet,
-    LabelRequirement,
     Node,
     Pod,
     PodDisruptionBudget,
@@ -28,6 +27,7 @@ from rollout.domain.node import (
     Taint,
     Toleration,
 )
+from rollout.domain.scheduling import LabelRequirement
 
 T = TypeVar("T")
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
