@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from threading import Condition, Lock
 
-from rollout.domain.node import Node, Pod
+from rollout.domain.node import TAINT_WAITING, Node, Pod
 from rollout.ports.cluster import NodeView
 
 Key = tuple[str, str]
@@ -59,6 +59,17 @@ class Cache:
         """All the others, in name order."""
         with self._lock:
             return tuple(self._nodes[name] for name in sorted(self._nodes.keys() - self._out))
+
+    def node(self, name: str) -> Node | None:
+        """A node as last seen; None when it was not."""
+        with self._lock:
+            return self._nodes.get(name)
+
+    def waiting(self) -> dict[str, str]:
+        """Nodes that carry our waiting taint, each with its value, in name order."""
+        with self._lock:
+            found = [(n.name, t.value) for n in self._nodes.values() for t in n.taints if t.key == TAINT_WAITING]
+        return dict(sorted(found))
 
     def _view(self, node: str) -> NodeView:
         pods = tuple(self._pods.get(node, {}).values())

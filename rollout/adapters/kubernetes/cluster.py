@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -13,17 +12,17 @@ from uuid import uuid4
 from rollout.adapters.kubernetes import agent, nodes, pods
 from rollout.adapters.kubernetes import documents as docs
 from rollout.adapters.kubernetes.cache import Cache
+from rollout.adapters.kubernetes.collect import collect_snapshot, list_budgets, read_identity
 from rollout.adapters.kubernetes.connection import ClusterSettings, Connection
-from rollout.adapters.kubernetes.decode import budget_value, daemonset_value, decode, node_value, pod_value
+from rollout.adapters.kubernetes.decode import node_value, pod_value
 from rollout.adapters.kubernetes.lease import LeaseStore
-from rollout.adapters.kubernetes.lists import list_all
 from rollout.adapters.kubernetes.probes import KubernetesProbes
-from rollout.adapters.kubernetes.request import APPS, CILIUM, POLICY, Request
+from rollout.adapters.kubernetes.request import Request
 from rollout.adapters.kubernetes.toolbox import KubernetesToolbox
 from rollout.adapters.kubernetes.watch import Feed, Source, WatchTimes
-from rollout.domain.errors import NotFound, RolloutError
+from rollout.domain.errors import RolloutError
 from rollout.domain.inventory import AgentInstall, ClusterIdentity, ClusterSnapshot, NodeConfig
-from rollout.domain.node import DaemonSet, Node, OwnerMark, Pod, PodDisruptionBudget, PodRef
+from rollout.domain.node import Node, OwnerMark, Pod, PodDisruptionBudget, PodRef
 from rollout.domain.plan import PlannedNodeConfig
 from rollout.ports.cluster import Eviction, LeaseHeld, NodeView
 
@@ -74,48 +73,13 @@ class KubernetesCluster:
 
     def identity(self) -> ClusterIdentity:
         """Which cluster this is."""
-        body = self._connection.call(Request("get", "namespaces", name="kube-system"))
-        meta = decode(body, docs.MetaOnlyDoc, "namespace kube-system").metadata or docs.NO_META
-        version = decode(self._connection.call(Request("get", "/version")), docs.VersionDoc, "/version")
-        target = self._connection.target
-        return ClusterIdentity(meta.uid or "", target.context, target.server, version.gitVersion or "")
+        return read_identity(self._connection)
 
     def collect(self) -> ClusterSnapshot:
         """Everything planning needs."""
-        taken_at = self._now()
-        identity = self.identity()
-        try:
-            install: AgentInstall | None = self.agent_install()
-        except NotFound as error:
-            if error.code != "no-agent":
-                raise
-            install = None
-        version = agent.served_version(self._connection)
-        namespace = install.namespace if install else ""
-        return ClusterSnapshot(
-            identity=identity,
-            taken_at=taken_at,
-            nodes=tuple(list_all(self._connection, Request("list", "nodes"), docs.NodeDoc, node_value).items),
-            pods=tuple(list_all(self._connection, Request("list", "pods"), docs.PodDoc, pod_value).items),
-            daemonsets=self._daemonsets(),
-            budgets=self.budgets(),
-            agent=install,
-            node_configs=agent.list_node_configs(self._connection, version, namespace) if install else (),
-            node_config_version=version,
-            endpoint_owners=self._endpoint_owners(),
-        )
-
-    def _daemonsets(self) -> tuple[DaemonSet, ...]:
-        request = Request("list", "daemonsets", APPS)
-        return tuple(list_all(self._connection, request, docs.DaemonSetDoc, daemonset_value).items)
-
-    def _endpoint_owners(self) -> Mapping[str, int]:
-        request = Request("list", "ciliumendpoints", f"{CILIUM}/v2")
-        try:
-            found = list_all(self._connection, request, docs.EndpointDoc, _endpoint_node).items
-        except NotFound:
-            return {}
-        return dict(sorted(Counter(node for node in found if node).items()))
+        snapshot = collect_snapshot(self._connection, self._settings.agent_namespace, self._now())
+        self._install = snapshot.agent
+        return snapshot
 
     def agent_install(self) -> AgentInstall:
         """The agent's DaemonSet and ConfigMap, read now."""
@@ -129,8 +93,7 @@ class KubernetesCluster:
 
     def budgets(self) -> tuple[PodDisruptionBudget, ...]:
         """All PodDisruptionBudgets."""
-        request = Request("list", "poddisruptionbudgets", POLICY)
-        return tuple(list_all(self._connection, request, docs.BudgetDoc, budget_value).items)
+        return list_budgets(self._connection)
 
     def _known_install(self) -> AgentInstall:
         """The install as last read: its place and selector do not change under a rollout, a new UID is a stale plan."""
@@ -219,6 +182,19 @@ class KubernetesCluster:
         """Our taint away."""
         return nodes.remove_taint(self._connection, node, mark)
 
+    def waiting(self) -> Mapping[str, str]:
+        """Nodes that carry our PreferNoSchedule taint, each with the rollout it names."""
+        self._nodes_feed().require_current(self._settings.request_timeout_s)
+        return self._cache.waiting()
+
+    def add_waiting(self, node: str, mark: OwnerMark) -> Node:
+        """Our PreferNoSchedule taint."""
+        return nodes.add_waiting(self._connection, node, mark, self._cache.node(node))
+
+    def remove_waiting(self, node: str, mark: OwnerMark) -> Node:
+        """That taint away."""
+        return nodes.remove_waiting(self._connection, node, mark, self._cache.node(node))
+
     def assign_mode(self, node: str, value: str) -> Node:
         """Our label."""
         return nodes.assign_mode(self._connection, node, value)
@@ -300,11 +276,6 @@ def _no_order(_doc: docs.NodeDoc) -> str:
 
 def _creation(doc: docs.PodDoc) -> str:
     return (doc.metadata or docs.NO_META).creationTimestamp or ""
-
-
-def _endpoint_node(doc: docs.EndpointDoc) -> str:
-    networking = doc.status.networking if doc.status else None
-    return (networking.node if networking else None) or ""
 
 
 def _event(node: str, reason: str, message: str, now: datetime) -> dict[str, Any]:

@@ -25,12 +25,15 @@ from rollout.domain.node import (
     ANNOTATION_ROLLOUT,
     LABEL_MODE,
     TAINT_EVACUATE,
+    TAINT_WAITING,
     Node,
     OwnerMark,
 )
 
 _TRIES = 5
 _NO_EXECUTE = "NoExecute"
+_PREFER = "PreferNoSchedule"
+_UNTAINT = f"{TAINT_WAITING}-"
 
 Decide = Callable[[Node, list[Any]], Mapping[str, Any] | None]
 """From a node and its taints as stored, the patch to send; None when the node is as wanted."""
@@ -42,9 +45,9 @@ def read_node(connection: Connection, name: str) -> Node:
 
 
 def cordon(connection: Connection, name: str, mark: OwnerMark) -> Node:
-    """Unschedulable and our annotations, in one patch."""
+    """Unschedulable, our annotations, and our waiting taint away, in one patch."""
 
-    def decide(node: Node, _taints: list[Any]) -> Mapping[str, Any] | None:
+    def decide(node: Node, taints: list[Any]) -> Mapping[str, Any] | None:
         owner = node.annotations.get(ANNOTATION_ROLLOUT, "")
         if owner == mark.rollout:
             return None
@@ -58,7 +61,11 @@ def cordon(connection: Connection, name: str, mark: OwnerMark) -> Node:
             ANNOTATION_PLAN: mark.plan,
             ANNOTATION_PRIOR: json.dumps({"unschedulable": prior}),
         }
-        return {"metadata": {"annotations": annotations}, "spec": {"unschedulable": True}}
+        patch: dict[str, Any] = {"metadata": {"annotations": annotations}, "spec": {"unschedulable": True}}
+        rest = [t for t in taints if not (_is_waiting(t) and t.get("value") in _ours(mark))]
+        if len(rest) < len(taints):
+            patch["spec"]["taints"] = rest or None
+        return patch
 
     def kept(node: Node) -> bool:
         return node.annotations.get(ANNOTATION_ROLLOUT) == mark.rollout
@@ -127,6 +134,46 @@ def remove_taint(connection: Connection, name: str, mark: OwnerMark) -> Node:
     return _change(connection, name, decide, kept)
 
 
+def add_waiting(connection: Connection, name: str, mark: OwnerMark, known: Node | None) -> Node:
+    """Our PreferNoSchedule taint beside all others. `known`: the node as last seen, to spare the reading."""
+
+    def decide(_node: Node, taints: list[Any]) -> Mapping[str, Any] | None:
+        own = [t for t in taints if _is_waiting(t)]
+        if any(t.get("value") == mark.rollout for t in own):
+            return None
+        _require_own_waiting(name, own, mark)
+        ours = {"key": TAINT_WAITING, "value": mark.rollout, "effect": _PREFER}
+        return {"spec": {"taints": [*(t for t in taints if not _is_waiting(t)), ours]}}
+
+    def kept(node: Node) -> bool:
+        return any(t.key == TAINT_WAITING and t.value == mark.rollout for t in node.taints)
+
+    return _change(connection, name, decide, kept, known)
+
+
+def remove_waiting(connection: Connection, name: str, mark: OwnerMark, known: Node | None) -> Node:
+    """That taint away, all others as they were. `known`: the node as last seen, to spare the reading."""
+
+    def decide(_node: Node, taints: list[Any]) -> Mapping[str, Any] | None:
+        own = [t for t in taints if _is_waiting(t)]
+        if not own:
+            return None
+        _require_own_waiting(name, own, mark)
+        return {"spec": {"taints": [t for t in taints if not _is_waiting(t)] or None}}
+
+    def kept(node: Node) -> bool:
+        return not any(t.key == TAINT_WAITING and t.effect == _PREFER for t in node.taints)
+
+    return _change(connection, name, decide, kept, known)
+
+
+def _require_own_waiting(name: str, own: list[Any], mark: OwnerMark) -> None:
+    for taint in own:
+        if taint.get("value") not in _ours(mark):
+            words = f"cannot change the waiting taint of node {name}: it is rollout {taint.get('value')}'s"
+            raise Refused("not-ours", words, hint=f"if that rollout has ended: kubectl taint node {name} {_UNTAINT}")
+
+
 def assign_mode(connection: Connection, name: str, value: str) -> Node:
     """Our label; the empty string removes it."""
 
@@ -148,31 +195,53 @@ def _read(connection: Connection, name: str) -> bytes:
     return connection.call(Request("get", "nodes", name=name))
 
 
-def _change(connection: Connection, name: str, decide: Decide, kept: Callable[[Node], bool]) -> Node:
-    request = Request("patch", "nodes", name=name)
+def _change(
+    connection: Connection, name: str, decide: Decide, kept: Callable[[Node], bool], known: Node | None = None
+) -> Node:
     for attempt in range(_TRIES):
-        body = _read(connection, name)
-        node = node_value(decode(body, docs.NodeDoc, f"node {name}"))
-        patch = decide(node, _stored_taints(body))
+        trusted = attempt == 0 and known is not None and _is_plain(known)
+        node, taints = _from_known(known) if trusted and known is not None else _read_whole(connection, name)
+        patch = decide(node, taints)
+        if patch is None and trusted:
+            continue  # what was seen may be old: only a fresh reading says that nothing is left to do
         if patch is None:
             return node
-        guard = {"uid": node.uid, "resourceVersion": node.resource_version}
-        guarded = {**patch, "metadata": {**patch.get("metadata", {}), **guard}}
         try:
-            answer = connection.call(request, body=guarded, kind=MERGE_PATCH)
-        except Conflict:
-            if attempt == _TRIES - 1:
+            return _patch(connection, node, patch, kept)
+        except Conflict as conflict:
+            if attempt == _TRIES - 1 or conflict.code == "not-kept":
                 raise
-            continue
-        after = node_value(decode(answer, docs.NodeDoc, f"node {name}"))
-        if not kept(after):
-            raise Conflict(
-                "not-kept",
-                f"cannot {request}: the API stored something else",
-                hint="see whether an admission webhook changes nodes",
-            )
-        return after
     raise AssertionError("unreachable")
+
+
+def _patch(connection: Connection, node: Node, patch: Mapping[str, Any], kept: Callable[[Node], bool]) -> Node:
+    """Send it, guarded by what it rests on, and check the answer. Raises `Conflict`."""
+    request = Request("patch", "nodes", name=node.name)
+    guard = {"uid": node.uid, "resourceVersion": node.resource_version}
+    guarded = {**patch, "metadata": {**patch.get("metadata", {}), **guard}}
+    answer = connection.call(request, body=guarded, kind=MERGE_PATCH)
+    after = node_value(decode(answer, docs.NodeDoc, f"node {node.name}"))
+    if not kept(after):
+        raise Conflict(
+            "not-kept",
+            f"cannot {request}: the API stored something else",
+            hint="see whether an admission webhook changes nodes",
+        )
+    return after
+
+
+def _read_whole(connection: Connection, name: str) -> tuple[Node, list[Any]]:
+    body = _read(connection, name)
+    return node_value(decode(body, docs.NodeDoc, f"node {name}")), _stored_taints(body)
+
+
+def _is_plain(node: Node) -> bool:
+    """Whether nothing of the node's taints was lost in decoding: ours have no more fields than we gave them."""
+    return bool(node.resource_version) and all(t.key == TAINT_WAITING for t in node.taints)
+
+
+def _from_known(node: Node) -> tuple[Node, list[Any]]:
+    return node, [{"key": t.key, "value": t.value, "effect": t.effect} for t in node.taints]
 
 
 def _stored_taints(body: bytes) -> list[Any]:
@@ -183,6 +252,10 @@ def _stored_taints(body: bytes) -> list[Any]:
 
 def _is_our_taint(taint: Mapping[str, Any]) -> bool:
     return taint.get("key") == TAINT_EVACUATE and taint.get("effect") == _NO_EXECUTE
+
+
+def _is_waiting(taint: Mapping[str, Any]) -> bool:
+    return taint.get("key") == TAINT_WAITING and taint.get("effect") == _PREFER
 
 
 def _ours(mark: OwnerMark) -> tuple[str, ...]:
