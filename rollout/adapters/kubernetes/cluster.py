@@ -275,7 +275,7 @@ def _no_order(_doc: docs.NodeDoc) -> str:
 
 
 def _creation(doc: docs.PodDoc) -> str:
-    return (doc.metadata or docs.NO_META).creationTimestamp or ""
+    return (doc.metadata or docs.NO_POD_META).creationTimestamp or ""
 
 
 def _event(node: str, reason: str, message: str, now: datetime) -> dict[str, Any]:

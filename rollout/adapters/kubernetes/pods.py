@@ -107,5 +107,5 @@ def agent_pod(connection: Connection, agent: AgentInstall, node: str) -> Pod | N
 
 def _age_key(doc: docs.PodDoc) -> tuple[str, bool, str]:
     """By creation; times have whole seconds, and of two in one second the one that is not leaving is the newer."""
-    meta = doc.metadata or docs.NO_META
+    meta = doc.metadata or docs.NO_POD_META
     return (meta.creationTimestamp or "", meta.deletionTimestamp is None, meta.name or "")
