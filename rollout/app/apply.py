@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rollout.app.consent import consent_for
 from rollout.app.journal import load, load_plan
 from rollout.app.lease import LeaseKeeper
 from rollout.app.probing import needs_rig, sweep, take_down
 from rollout.app.rounds import Rounds
 from rollout.app.world import World
-from rollout.domain.approval import Approval, require_valid
+from rollout.domain.approval import Consent, require_consent
 from rollout.domain.codec import sha256
 from rollout.domain.errors import NotFound, Refused
-from rollout.domain.journal import Approved, Body, NodeDecided, RolloutDecided, RolloutState, RunEnded, RunStarted
+from rollout.domain.journal import Body, NodeDecided, RolloutDecided, RolloutState, RunEnded, RunStarted
 from rollout.domain.lifecycle import NodeEvent, NodePhase, RolloutEvent, RolloutPhase
 from rollout.domain.plan import Plan, decode_plan
 from rollout.domain.step import Track
@@ -65,8 +66,11 @@ class Application:
                 f"cannot apply plan {self.record.id}: it was aborted",
                 hint="make a new one: rollout plan",
             )
-        require_valid(approvals_in(state), self.record.digest, self.world.clock.now())
-        return (RolloutDecided(RolloutEvent.START, self.world.who.operator),)
+        require_consent(consent_for(self.world, self.plan, state))
+        start = RolloutDecided(RolloutEvent.START, self.world.who.operator)
+        if state.phase is RolloutPhase.DRAFT:  # the rules at the time asked for more than those now
+            return (RolloutDecided(RolloutEvent.APPROVE, "enough by the rules in force"), start)
+        return (start,)
 
     def resume(self, retry: tuple[str, ...] = ()) -> RolloutState:
         """Go on after a pause, a hold or a dead process. `retry`: quarantined nodes to try again."""
@@ -83,6 +87,8 @@ class Application:
                 f"cannot resume rollout {self.record.id}: it is {state.phase.value}",
                 hint="see: rollout status",
             )
+        if goes_on(state):
+            _require_consent_still(consent_for(self.world, self.plan, state))
         return resume_bodies(state, retry)
 
     def _run(self, first: Callable[[RolloutState], tuple[Body, ...]]) -> RolloutState:
@@ -116,6 +122,23 @@ class Application:
             yield lease
         finally:
             lease.release()
+
+
+def goes_on(state: RolloutState) -> bool:
+    """Whether a resume would take up work beyond bringing nodes to rest: what is undone needs no approval."""
+    return state.abort is None and not (state.phase is RolloutPhase.HELD and comes_to_rest(state))
+
+
+def _require_consent_still(consent: Consent) -> None:
+    """Raises `Refused` when approvals that were enough at the start are none any more: a key was revoked since."""
+    try:
+        require_consent(consent)
+    except Refused as refused:
+        raise Refused(
+            "approval-gone",
+            refused.message.replace("cannot apply", "cannot go on with"),
+            hint="to bring its nodes to rest all the same: rollout abort, then rollout resume",
+        ) from refused
 
 
 def resume_bodies(state: RolloutState, retry: tuple[str, ...]) -> tuple[Body, ...]:
@@ -170,9 +193,3 @@ def require_probe_pods(world: World, plan: Plan) -> None:
     """Raises `NotFound`, `NotPermitted`, `Invalid` when probe pods could not be made: before anything is touched."""
     if needs_rig(plan.policy):
         world.probes.check(plan.policy.probes)
-
-
-def approvals_in(state: RolloutState) -> tuple[Approval, ...]:
-    """Approvals a journal holds, oldest first."""
-    found = ((e.at, e.body) for e in state.approvals if isinstance(e.body, Approved))
-    return tuple(Approval(b.digest, b.by, b.ticket, at, b.expires) for at, b in found)

@@ -61,7 +61,12 @@ def save_plan(world: World, inventory: Inventory, policy: Policy, takes_back: Ta
         )
     document = plan.encode()
     record = world.store.save_plan(
-        document, digest=plan.digest, cluster=identity.uid, purpose=purpose, now=world.clock.now()
+        document,
+        digest=plan.digest,
+        cluster=identity.uid,
+        purpose=purpose,
+        now=world.clock.now(),
+        by=world.who.person,
     )
     return PlanResult(plan, document, record)
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from rollout.app.cohorts import Sides, cohort, cohort_of
+from rollout.app.consent import approvals_in
 from rollout.app.evidence import Missing, Stored, Traffic, look, traffic
 from rollout.app.record import (
     SCHEMA,
@@ -30,9 +31,7 @@ from rollout.app.record import (
 )
 from rollout.app.status import NodeStatus, RolloutStatus, status
 from rollout.app.world import World
-from rollout.domain.approval import Approval
 from rollout.domain.journal import (
-    Approved,
     Control,
     Entry,
     GateDecided,
@@ -113,7 +112,7 @@ def report(world: World, reference: str, *, every: bool = False) -> Report:
         ended=current.state.ended,
         moved=_moved(current.plan),
         counts=current.counts,
-        approvals=tuple(_approvals(entries)),
+        approvals=approvals_in(entries),
         runs=tuple(Run(e.at, e.body.operator, e.body.host) for e in entries if isinstance(e.body, RunStarted)),
         asks=tuple(
             Ask(e.at, e.body.verb.value, e.body.by, e.body.reason) for e in entries if isinstance(e.body, Control)
@@ -186,13 +185,6 @@ def _note_decision(history: _History, body: NodeDecided) -> None:
 def _with(failure: Failure, **more: str) -> Failure:
     values = {name: getattr(failure, name) for name in Failure.__slots__}
     return Failure(**(values | more))
-
-
-def _approvals(entries: Sequence[Entry]) -> Iterator[Approval]:
-    for entry in entries:
-        if isinstance(entry.body, Approved):
-            body = entry.body
-            yield Approval(body.digest, body.by, body.ticket, entry.at, body.expires)
 
 
 def _failures(current: RolloutStatus, histories: Mapping[str, _History]) -> Iterator[Failure]:

@@ -6,8 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from rollout.app.consent import consent_for
 from rollout.app.journal import load, load_plan
 from rollout.app.world import World
+from rollout.domain.approval import Consent
 from rollout.domain.errors import UsageError
 from rollout.domain.journal import Entry, NodeState, RolloutState
 from rollout.domain.lifecycle import NodePhase, RolloutPhase
@@ -43,6 +45,8 @@ class RolloutStatus:
     nodes: tuple[NodeStatus, ...]
     counts: dict[str, int]
     next_command: str
+    consent: Consent
+    """Approvals, judged by the rules in force; of a plan in use, at the moment it was started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,9 @@ def status(world: World, reference: str) -> RolloutStatus:
     wave = current_wave(plan, state)
     nodes = tuple(_node_status(plan, state, name) for w in plan.waves for name in w.nodes)
     counts = dict(sorted(Counter(n.phase.value for n in nodes).items()))
-    return RolloutStatus(record, plan, state, wave.number if wave else None, nodes, counts, _next(record.id, state))
+    consent = consent_for(world, plan, state)
+    command = _next(record.id, state, consent)
+    return RolloutStatus(record, plan, state, wave.number if wave else None, nodes, counts, command, consent)
 
 
 def why(world: World, reference: str, node: str) -> Why:
@@ -140,10 +146,10 @@ def _pending_reason(plan: Plan, state: RolloutState, name: str) -> tuple[str, st
     return f"max_unavailable lets {limit} node(s) be out at once", ""
 
 
-def _next(rollout: str, state: RolloutState) -> str:
-    if state.phase is RolloutPhase.DRAFT:
-        return f"rollout approve {rollout} --by NAME --ticket ID"
-    if state.phase is RolloutPhase.APPROVED:
+def _next(rollout: str, state: RolloutState, consent: Consent) -> str:
+    if state.phase in (RolloutPhase.DRAFT, RolloutPhase.APPROVED):
+        if consent.missing:
+            return f"rollout approve {rollout} --by NAME --ticket ID" + (" --sign" if consent.signed else "")
         return f"rollout apply {rollout}"
     if state.phase is RolloutPhase.HELD or (state.phase is RolloutPhase.RUNNING and state.run is None):
         return f"rollout resume {rollout}"

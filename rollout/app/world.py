@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rollout.domain.node import Node
+from rollout.domain.policy import ApprovalRules
 from rollout.ports.clock import Clock
 from rollout.ports.cluster import Cluster
 from rollout.ports.hosts import Host, Hosts
@@ -13,6 +14,7 @@ from rollout.ports.observer import Observer
 from rollout.ports.probes import ProbePods
 from rollout.ports.reporter import Reporter
 from rollout.ports.signals import Signals
+from rollout.ports.signatures import Signatures
 from rollout.ports.store import JournalStore
 
 
@@ -31,6 +33,13 @@ class Who:
     operator: str
     host: str
     pid: int
+    name: str = ""
+    """What the person is called where approvals are given; empty: not told."""
+
+    @property
+    def person(self) -> str:
+        """Who it is that makes a plan."""
+        return self.name or f"{self.operator}@{self.host}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,7 @@ class World:
     observer: Observer
     probes: ProbePods
     signals: Signals
+    signatures: Signatures
     store: JournalStore
     clock: Clock
     reporter: Reporter
@@ -51,6 +61,8 @@ class World:
     """Duration of the cluster's lease in seconds; renewed three times in it."""
     observe_s: int = 300
     """Wall time-out of one observation run in seconds."""
+    approval: ApprovalRules = field(default_factory=ApprovalRules)
+    """The site's rules: a plan's own can only ask for more."""
 
     def host(self, name: str, internal_ip: str) -> Host:
         """How a node is reached: the configuration's mapping first, else its InternalIP."""

@@ -22,7 +22,7 @@ from rollout.cli.typed_yaml import Place, Seconds, YamlReader
 from rollout.domain.codec import to_plain
 from rollout.domain.errors import UsageError
 from rollout.domain.node import DatapathMode
-from rollout.domain.policy import Policy
+from rollout.domain.policy import ApprovalRules, Policy
 
 APP = "netkit-rollout"
 FILE_NAME = "rollout.yaml"
@@ -80,6 +80,22 @@ class ApiConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalConfig:
+    """The site's rules for approvals; a plan's own can only ask for more. And the files that signatures need."""
+
+    count: int = 1
+    signed: bool = False
+    own_plans: bool = True
+    approvers: tuple[str, ...] = ()
+    allowed_signers: Path | None = None
+    revoked_keys: Path | None = None
+
+    def rules(self) -> ApprovalRules:
+        """The rules alone."""
+        return ApprovalRules(self.count, self.signed, self.own_plans, self.approvers)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything that can be configured. Names are the keys of the file."""
 
@@ -97,6 +113,8 @@ class Config:
     hooks: HooksConfig = field(default_factory=HooksConfig)
     api: ApiConfig = field(default_factory=ApiConfig)
     gates_token_file: Path | None = None
+    operator: str | None = None
+    approval: ApprovalConfig = field(default_factory=ApprovalConfig)
     policy: Policy = field(default_factory=lambda: Policy(target=DatapathMode.NETKIT))
 
 
@@ -129,6 +147,13 @@ KEYS: Mapping[str, str] = {
     "api.burst": "most requests at once",
     "api.timeout": "longest time for one request",
     "gates_token_file": "a file with the bearer token for external gates; it is sent over https only, and kept nowhere",
+    "operator": "who you are where plans are made and approved; without it user@host",
+    "approval.count": "how many different people have to approve any plan; a plan's own policy can only ask for more",
+    "approval.signed": "whether each approval must carry an SSH signature",
+    "approval.own_plans": "whether who made a plan may approve it",
+    "approval.approvers": "who may approve; none: anybody",
+    "approval.allowed_signers": "whose SSH keys may sign as whom: a file as ssh-keygen(1) says under ALLOWED SIGNERS",
+    "approval.revoked_keys": "keys that count no more: a list made by ssh-keygen -k, or public keys, one a line",
     "policy.target": "the mode to move to: veth, netkit or netkit-l2",
     "policy.method": "auto, restart or reboot",
     "policy.nodes": "names to plan; none: every node the selector matches",
@@ -166,6 +191,10 @@ KEYS: Mapping[str, str] = {
     "policy.drain.evict_unowned": "evict pods that no controller will replace",
     "policy.drain.retry_s": "seconds between two tries of an eviction that a budget refused",
     "policy.deadlines_s": "deadlines by step name, where the step table's do not fit",
+    "policy.approval.count": "how many different people have to approve the plan",
+    "policy.approval.signed": "whether each approval must carry an SSH signature",
+    "policy.approval.own_plans": "whether who made the plan may approve it",
+    "policy.approval.approvers": "who may approve; none: anybody",
     "policy.waivers": "lifted preflight rules: a list of {rule, by, reason, nodes}",
 }
 """What each key says. The README's reference is made from it."""
@@ -233,6 +262,7 @@ def _require_sane(config: Config) -> None:
         ("api.timeout", config.api.timeout, 1),
         ("ssh.port", config.ssh.port, 1),
         ("ssh.connect_timeout", config.ssh.connect_timeout, 1),
+        ("approval.count", config.approval.count, 1),
     ):
         if value < least:
             raise UsageError(

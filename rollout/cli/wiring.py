@@ -9,9 +9,10 @@ from __future__ import annotations
 import getpass
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
@@ -29,6 +30,7 @@ from rollout.ports.observer import Observer
 from rollout.ports.probes import ProbePods
 from rollout.ports.reporter import Reporter
 from rollout.ports.signals import Signals
+from rollout.ports.signatures import Signatures
 from rollout.ports.store import ChainFault, JournalStore
 
 if TYPE_CHECKING:
@@ -141,13 +143,15 @@ class SystemWiring:
                 observer=observer,
                 probes=probes,
                 signals=_signals(config),
+                signatures=_signatures(config),
                 store=store,
                 clock=self._clock,
                 reporter=reporter,
-                who=self.who(),
+                who=replace(self.who(), name=config.operator or ""),
                 addresses=config.hosts,
                 lease_s=config.lease_seconds,
                 observe_s=config.observe_timeout,
+                approval=config.approval.rules(),
             )
         finally:
             for end in reversed(close):
@@ -270,6 +274,13 @@ def _signals(config: Config) -> Signals:
     from rollout.adapters.signals import HttpSignals
 
     return HttpSignals(config.gates_token_file)
+
+
+def _signatures(config: Config) -> Signatures:
+    from rollout.adapters.signatures import SignatureSettings, SshSignatures
+
+    rules = config.approval
+    return SshSignatures(SignatureSettings(rules.allowed_signers, rules.revoked_keys, terminal=sys.stdin.isatty()))
 
 
 def _user() -> str:

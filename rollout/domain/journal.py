@@ -52,6 +52,8 @@ class PlanSaved:
 
     digest: str
     cluster: str
+    by: str = ""
+    """Who made it; empty in journals from before that was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,18 @@ class Approved:
     by: str
     ticket: str
     expires: datetime
+    signature: str = ""
+    """SSH signature over the approval's statement; empty: unsigned."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalWithdrawn:
+    """All approvals of `by` were taken back before the plan was used. `operator` did it."""
+
+    digest: str
+    by: str
+    operator: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +202,7 @@ _TYPES: Mapping[str, type] = {
     "intent": Intent,
     "outcome": Outcome,
     "waiting": Waiting,
+    | ApprovalWithdrawn
     "node-decided": NodeDecided,
     "rollout-decided": RolloutDecided,
     "gate-decided": GateDecided,
@@ -205,6 +220,7 @@ class Entry:
     at: datetime
     body: Body
 
+    "approval-withdrawn": ApprovalWithdrawn,
 
 def encode_body(body: Body) -> tuple[str, dict[str, Any]]:
     """An entry's type tag and plain content."""
@@ -298,9 +314,12 @@ def _class_of(node: NodeState) -> FailureClass | None:
     code, failed = (node.last.code, node.last.result is Result.FAILED) if node.last else ("", False)
     return failure_class(node.phase, code, failed=failed, taken_back=node.taken_back)
 
+    maker: str = ""
+    """Who made the plan; empty when the journal does not say."""
 
 def fold(entries: Iterable[Entry], state: RolloutState | None = None) -> RolloutState:
     """State after `entries`, starting from `state` (an empty one when None), which stays as it is.
+    """`Approved` and `ApprovalWithdrawn`, in order."""
 
     The map of nodes is copied once and then filled in place: a copy for every entry made it quadratic in nodes.
     """
@@ -314,8 +333,8 @@ def fold(entries: Iterable[Entry], state: RolloutState | None = None) -> Rollout
 def _fold_one(state: RolloutState, entry: Entry) -> RolloutState:
     body = entry.body
     if isinstance(body, PlanSaved):
-        return replace(state, digest=body.digest, cluster=body.cluster)
-    if isinstance(body, Approved):
+        return replace(state, digest=body.digest, cluster=body.cluster, maker=body.by)
+    if isinstance(body, Approved | ApprovalWithdrawn):
         return replace(state, approvals=(*state.approvals, entry))
     if isinstance(body, RunStarted):
         return replace(state, run=body)

@@ -68,6 +68,7 @@ class RolloutEvent(Enum):
     """What moves a rollout from phase to phase."""
 
     APPROVE = "approve"
+    WITHDRAW = "withdraw"
     START = "start"
     HOLD = "hold"
     RESUME = "resume"
@@ -138,6 +139,7 @@ ROLLOUT_TABLE: Mapping[RolloutPhase, Mapping[RolloutEvent, RolloutPhase]] = {
     RolloutPhase.DRAFT: {RolloutEvent.APPROVE: RolloutPhase.APPROVED},
     RolloutPhase.APPROVED: {
         RolloutEvent.APPROVE: RolloutPhase.APPROVED,
+        RolloutEvent.WITHDRAW: RolloutPhase.DRAFT,
         RolloutEvent.START: RolloutPhase.RUNNING,
         RolloutEvent.ABORT: RolloutPhase.ABORTED,
     },

@@ -49,8 +49,13 @@ class JournalStore(Protocol):
         """A UUID made when the state was created; part of the lease holder's name."""
         ...
 
-    def save_plan(self, document: bytes, *, digest: str, cluster: str, purpose: str, now: datetime) -> RolloutRecord:
-        """Save a plan and open its journal with `PlanSaved`. Repeat-safe: the same digest is saved once."""
+    def save_plan(
+        self, document: bytes, *, digest: str, cluster: str, purpose: str, now: datetime, by: str = ""
+    ) -> RolloutRecord:
+        """Save a plan and open its journal with `PlanSaved`. Repeat-safe: the same digest is saved once.
+
+        `by`: who made it; whoever made it first is its maker.
+        """
         ...
 
     def load_plan(self, rollout: str) -> bytes:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import TextIO
 
 from rollout.adapters.reporter import PlainReporter
+from rollout.adapters.signatures import SignatureSettings, SshSignatures
 from rollout.app.world import Who, World
 from rollout.cli.config import Config
 from rollout.cli.render.live import LiveRows
@@ -31,7 +33,13 @@ class SimulatedWiring:
     @contextmanager
     def world(self, config: Config, reach: Reach, reporter: Reporter, *, create_state: bool = False) -> Iterator[World]:
         self.opened.append(reach)
-        yield self.model.world(reporter=reporter, who=self.acting)
+        signing = SignatureSettings(config.approval.allowed_signers, config.approval.revoked_keys)
+        yield self.model.world(
+            reporter=reporter,
+            who=replace(self.acting, name=config.operator or ""),
+            approval=config.approval.rules(),
+            signatures=SshSignatures(signing),
+        )
 
     def reporter(self, stream: TextIO, rows: LiveRows | None) -> ClosingReporter:
         return PlainReporter(stream, entry_line)

@@ -41,14 +41,16 @@ class MemoryJournalStore:
     def id(self) -> str:
         return self.state.id
 
-    def save_plan(self, document: bytes, *, digest: str, cluster: str, purpose: str, now: datetime) -> RolloutRecord:
+    def save_plan(
+        self, document: bytes, *, digest: str, cluster: str, purpose: str, now: datetime, by: str = ""
+    ) -> RolloutRecord:
         with self.state.lock:
             if digest[:12] not in self.state.records:
                 record = RolloutRecord(digest[:12], digest, cluster, purpose, _utc(now), None)
                 self.state.records[record.id] = record
                 self.state.plans[record.id] = document
                 self.state.journals[record.id] = []
-                self.append(record.id, [PlanSaved(digest, cluster)], now=now)
+                self.append(record.id, [PlanSaved(digest, cluster, by)], now=now)
             return self.find(digest)
 
     def load_plan(self, rollout: str) -> bytes:

@@ -39,6 +39,7 @@ from tests.fakes.signals import FakeSignals
 from tests.fakes.store import MemoryJournalStore, MemoryState
 
 KIND = {"veth": "veth", "netkit": "netkit/l3", "netkit-l2": "netkit/l2"}
+from tests.fakes.signatures import FakeSignatures
 
 BATCH = {"job": "batch"}
 """What the second budget matches: no pod, until one is made to stick."""
@@ -123,6 +124,7 @@ class Model:
 
     def settle(self, seconds: float = 60) -> None:
         """Let everything that is under way come to its end."""
+        self.signatures = FakeSignatures()
         for _ in range(60):
             self.clock.wait(seconds / 60)
             self.cluster.play()
@@ -150,6 +152,7 @@ class Model:
             "store": MemoryJournalStore(self.state),
             "clock": self.clock,
             "reporter": QuietReporter(),
+            "signatures": self.signatures,
             "who": Who("ann", "bastion", 1),
         }
         return World(**(values | more))

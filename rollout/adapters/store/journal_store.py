@@ -92,24 +92,27 @@ class SqlJournalStore:
                 hint="stop every rollout process, see that the right file is in place, then start again",
             )
 
-    def save_plan(self, document: bytes, *, digest: str, cluster: str, purpose: str, now: datetime) -> RolloutRecord:
+    def save_plan(
+        self, document: bytes, *, digest: str, cluster: str, purpose: str, now: datetime, by: str = ""
+    ) -> RolloutRecord:
         """Save a plan and open its journal."""
         if sha256(document) != digest:
             raise ValueError("the digest is not that of the document")
         try:
-            self._insert_plan(document, digest, cluster, purpose, now)
+            self._insert_plan(document, PlanSaved(digest, cluster, by), purpose, now)
         except IntegrityError:  # another process saved the same plan in the same moment; or it is a bug
             self.find(digest)
         return self.find(digest)
 
-    def _insert_plan(self, document: bytes, digest: str, cluster: str, purpose: str, now: datetime) -> None:
-        rollout, at = digest[:_ID_LENGTH], utc_text(now)
+    def _insert_plan(self, document: bytes, saved: PlanSaved, purpose: str, now: datetime) -> None:
+        digest, at = saved.digest, utc_text(now)
+        rollout = digest[:_ID_LENGTH]
         with self.reading() as connection:
             if connection.scalar(select(rollouts.c.id).where(rollouts.c.digest == digest)) is not None:
                 return
-        tag, content = encode_body(PlanSaved(digest, cluster))
+        tag, content = encode_body(saved)
         links = extend(rollout, Head(0, digest), at, [(tag, canonical(content).decode())])
-        record = {"id": rollout, "digest": digest, "cluster": cluster, "purpose": purpose, "created": at}
+        record = {"id": rollout, "digest": digest, "cluster": saved.cluster, "purpose": purpose, "created": at}
         with self._writing() as connection:
             connection.execute(insert(rollouts), record)
             connection.execute(insert(plans), {"rollout": rollout, "document": document})

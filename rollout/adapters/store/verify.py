@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from sqlalchemy import Connection, select, text
 
 from rollout.adapters.store.chain import Head, Link, chain_faults
 from rollout.adapters.store.tables import GUARDS, heads, journal, plans, rollouts
-from rollout.domain.codec import canonical, sha256
-from rollout.domain.journal import PlanSaved, encode_body
+from rollout.domain.codec import DecodeError, sha256
+from rollout.domain.journal import PlanSaved, decode_body
 from rollout.ports.store import ChainFault
 
 _BATCH = 1000
@@ -32,12 +33,19 @@ def journal_faults(connection: Connection) -> Iterator[ChainFault]:
 
 def _record_faults(connection: Connection, rollout: str, digest: str, cluster: str) -> Iterator[ChainFault]:
     """The rollout's own row against its first entry, which the chain covers."""
-    tag, content = encode_body(PlanSaved(digest, cluster))
     first = connection.execute(
         select(journal.c.type, journal.c.content).where(journal.c.rollout == rollout, journal.c.seq == 1)
     ).one_or_none()
-    if first is not None and tuple(first) != (tag, canonical(content).decode()):
+    if first is not None and not _opens(first.type, first.content, digest, cluster):
         yield ChainFault(rollout, 1, "entry 1 is not about this rollout's plan and cluster")
+
+
+def _opens(tag: str, content: str, digest: str, cluster: str) -> bool:
+    try:
+        body = decode_body(tag, json.loads(content))
+    except (DecodeError, KeyError, ValueError, TypeError):
+        return False
+    return isinstance(body, PlanSaved) and (body.digest, body.cluster) == (digest, cluster)
 
 
 def links_of(connection: Connection, rollout: str, up_to: int | None = None) -> Iterator[Link]:

@@ -9,6 +9,7 @@ from typing import Any
 from rollout.app.make_plan import PlanResult
 from rollout.app.status import NodeStatus, RolloutStatus, Why
 from rollout.app.verify import NodeProof
+from rollout.cli.render.approvals import consent_values
 from rollout.domain.approval import Approval
 from rollout.domain.codec import to_plain
 from rollout.domain.journal import Entry, encode_body
@@ -48,6 +49,7 @@ def status_values(status: RolloutStatus) -> dict[str, Any]:
         "rollout": record_values(status.record),
         "phase": state.phase.value,
         "reason": state.reason,
+        "approvals": consent_values(status.consent),
         "wave": status.wave,
         "waves": to_plain(status.plan.waves),
         "gates": to_plain([state.gates[n] for n in sorted(state.gates)]),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from rollout.app.status import NodeStatus, RolloutStatus, Why
+from rollout.cli.render.approvals import consent_rows
 from rollout.cli.render.blocks import Block, Bullets, Commands, Heading, Page, Pairs, Para, Table, Tone
 from rollout.cli.render.words import count, moment, since, told, until
 from rollout.domain.journal import RolloutState
@@ -38,6 +39,7 @@ def _status(status: RolloutStatus, now: datetime, runner: str) -> Iterator[Block
     rows = [
         ("purpose", record.purpose),
         ("why", state.reason),
+        *consent_rows(status.consent),
         ("asked", _asked(state)),
         ("applied by", runner),
         ("wave", _wave(status)),

@@ -188,7 +188,9 @@ def cluster_words(report: Report) -> str:
 def approval_words(report: Report) -> Iterator[str]:
     """Who approved what, for which ticket."""
     for each in report.approvals:
-        yield f"{each.by} for {each.ticket or 'no ticket'}, {moment(each.at)}, valid until {moment(each.expires)}"
+        signed = " (signed)" if each.signature else ""
+        ended = f"withdrawn {moment(each.withdrawn)}" if each.withdrawn else f"valid until {moment(each.expires)}"
+        yield f"{each.by}{signed} for {each.ticket or 'no ticket'}, {moment(each.at)}, {ended}"
 
 
 def run_words(report: Report) -> Iterator[str]:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from rollout.domain.errors import RolloutError
 from rollout.domain.journal import (
+    ApprovalWithdrawn,
     Approved,
     Body,
     Control,
@@ -116,9 +117,12 @@ def _outcome(body: Outcome) -> str:
 
 def _of_rollout(body: Body) -> str:
     if isinstance(body, PlanSaved):
-        return f"plan {body.digest[:12]} saved"
+        return f"plan {body.digest[:12]} saved" + (f" by {body.by}" if body.by else "")
     if isinstance(body, Approved):
-        return f"approved by {body.by} for {body.ticket}, until {moment(body.expires)}"
+        signed = " with a signature" if body.signature else ""
+        return f"approved by {body.by}{signed} for {body.ticket}, until {moment(body.expires)}"
+    if isinstance(body, ApprovalWithdrawn):
+        return f"the approval by {body.by} was withdrawn by {body.operator}" + _because(body.reason)
     if isinstance(body, RunStarted):
         return f"taken up by {body.operator} on {body.host}, process {body.pid}"
     if isinstance(body, RunEnded):
