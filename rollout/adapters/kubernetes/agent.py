@@ -42,6 +42,7 @@ def read_install(connection: Connection, namespace: str | None) -> AgentInstall:
     init = (template.spec.initContainers if template.spec else None) or ()
     status = found.status or docs.DaemonSetStatusDoc()
     config = _read_config(connection, meta.namespace or "")
+    config_meta = config.metadata or docs.NO_META
     main = next((c for c in containers if c.name == _CONTAINER), next(iter(containers), docs.AgentContainerDoc()))
     builder = next((c for c in init if "build-config" in _words(c)), None)
     return AgentInstall(
@@ -60,8 +61,18 @@ def read_install(connection: Connection, namespace: str | None) -> AgentInstall:
         config_args=config_args(main),
         checksum_annotation=_CHECKSUM in ((template.metadata or docs.NO_META).annotations or {}),
         selector=(spec.selector.matchLabels if spec.selector else None) or {},
-        config_resource_version=(config.metadata or docs.NO_META).resourceVersion or "",
+        config_resource_version=config_meta.resourceVersion or "",
+        labels=meta.labels or {},
+        annotations=meta.annotations or {},
+        config_labels=config_meta.labels or {},
+        config_annotations=config_meta.annotations or {},
+        max_unavailable=_max_unavailable(spec.updateStrategy),
     )
+
+
+def _max_unavailable(strategy: docs.UpdateStrategyDoc | None) -> str:
+    amount = strategy.rollingUpdate.maxUnavailable if strategy and strategy.rollingUpdate else None
+    return "" if amount is None else str(amount)
 
 
 def _find_daemonset(connection: Connection, namespace: str | None) -> docs.DaemonSetDoc:

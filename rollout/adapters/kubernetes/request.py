@@ -10,6 +10,7 @@ from rollout.domain.node import is_object_name
 
 CORE = "/api/v1"
 APPS = "/apis/apps/v1"
+BATCH = "/apis/batch/v1"
 POLICY = "/apis/policy/v1"
 COORDINATION = "/apis/coordination.k8s.io/v1"
 CILIUM = "/apis/cilium.io"
