@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from rollout.domain.budgets import BudgetIndex
 from rollout.domain.fleet import OtherObject, VolumeClaim, Workload
 from rollout.domain.node import DaemonSet, Node, Pod, PodDisruptionBudget
 from rollout.domain.scheduling import LabelRequirement, selector_matches
@@ -135,6 +136,16 @@ class ClusterSnapshot:
     def nodes_by_name(self) -> Mapping[str, Node]:
         """Every node by its name."""
         return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def workloads_by_uid(self) -> Mapping[str, Workload]:
+        """Every workload by its UID, which a pod names as its owner's."""
+        return {workload.uid: workload for workload in self.workloads}
+
+    @cached_property
+    def budget_index(self) -> BudgetIndex:
+        """Which budgets bound evictions of a pod, without walking through all of them."""
+        return BudgetIndex(self.budgets)
 
     def of_kind(self, *kinds: str) -> tuple[OtherObject, ...]:
         """Other objects of these kinds, in the order read."""

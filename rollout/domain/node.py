@@ -218,6 +218,8 @@ class PodDisruptionBudget:
     observed: bool = True
     selects_all: bool = False
     """An empty selector `{}` (policy/v1: every pod of the namespace); a missing one selects none."""
+    evicts_unready: bool = False
+    """unhealthyPodEvictionPolicy AlwaysAllow: pods that are not Ready may go whatever is left of the budget."""
 
     def matches(self, pod: Pod) -> bool:
         """Whether this budget bounds evictions of `pod`."""
