@@ -182,6 +182,7 @@ class Control:
 Body = (
     PlanSaved
     | Approved
+    | ApprovalWithdrawn
     | RunStarted
     | RunEnded
     | Intent
@@ -197,12 +198,12 @@ Body = (
 _TYPES: Mapping[str, type] = {
     "plan-saved": PlanSaved,
     "approved": Approved,
+    "approval-withdrawn": ApprovalWithdrawn,
     "run-started": RunStarted,
     "run-ended": RunEnded,
     "intent": Intent,
     "outcome": Outcome,
     "waiting": Waiting,
-    | ApprovalWithdrawn
     "node-decided": NodeDecided,
     "rollout-decided": RolloutDecided,
     "gate-decided": GateDecided,
@@ -220,7 +221,6 @@ class Entry:
     at: datetime
     body: Body
 
-    "approval-withdrawn": ApprovalWithdrawn,
 
 def encode_body(body: Body) -> tuple[str, dict[str, Any]]:
     """An entry's type tag and plain content."""
@@ -277,9 +277,12 @@ class RolloutState:
     phase: RolloutPhase = RolloutPhase.DRAFT
     digest: str = ""
     cluster: str = ""
+    maker: str = ""
+    """Who made the plan; empty when the journal does not say."""
     nodes: Mapping[str, NodeState] = field(default_factory=dict)
     gates: Mapping[int, GateDecided] = field(default_factory=dict)
     approvals: tuple[Entry, ...] = ()
+    """`Approved` and `ApprovalWithdrawn`, in order."""
     pause: Control | None = None
     abort: Control | None = None
     reason: str = ""
@@ -314,12 +317,9 @@ def _class_of(node: NodeState) -> FailureClass | None:
     code, failed = (node.last.code, node.last.result is Result.FAILED) if node.last else ("", False)
     return failure_class(node.phase, code, failed=failed, taken_back=node.taken_back)
 
-    maker: str = ""
-    """Who made the plan; empty when the journal does not say."""
 
 def fold(entries: Iterable[Entry], state: RolloutState | None = None) -> RolloutState:
     """State after `entries`, starting from `state` (an empty one when None), which stays as it is.
-    """`Approved` and `ApprovalWithdrawn`, in order."""
 
     The map of nodes is copied once and then filled in place: a copy for every entry made it quadratic in nodes.
     """
