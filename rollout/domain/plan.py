@@ -46,6 +46,8 @@ class PlannedPod:
     """The one change that frees it, for `never`; what shortens the wait, for `waits`."""
     lands_on: str = ""
     """Where the proof placed its replacement: a node's name; empty when it has none or comes back here."""
+    replicas: int = 0
+    """Pods its ReplicaSet, StatefulSet or ReplicationController is to have; 0: not told, or it has another owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +96,13 @@ class NodePlan:
     """Pods on the pod network that tolerate our taint: deleted in the gap when the agent names them."""
     config_change: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Effective settings that change: key to (before, after)."""
+    config_sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Objects those settings come from: key to (before, after); empty text where the key is not set."""
     risks: tuple[str, ...] = ()
     cohort: str = ""
     """Nodes with equal text are alike (policy `cohorts`)."""
+    zone: str = ""
+    """Where it stands, for the map of nodes; empty: not told."""
 
     def track(self, track: Track) -> tuple[PlannedStep, ...]:
         """The steps of one of the node's ways."""
@@ -142,6 +148,8 @@ class SelectionChange:
     """Nodes it selects from then on."""
     loses: tuple[str, ...] = ()
     consequence: str = ""
+    cut: int = 0
+    """Nodes beyond those named: `gains` and `loses` name at most 50 each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +232,7 @@ class Excluded:
 
     node: str
     reasons: tuple[str, ...]
+    zone: str = ""
 
 
 @dataclass(frozen=True, slots=True)

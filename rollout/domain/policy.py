@@ -261,6 +261,8 @@ class Policy:
     headroom_percent: int = 10
     """Share of allocatable CPU and memory that stays free on the nodes left while others are out."""
     approval: ApprovalRules = field(default_factory=ApprovalRules)
+    most_watched: int = 400_000
+    """Most nodes and pods of the cluster together that may be watched while a rollout runs: all are held in memory."""
 
     def action_on(self, check: str) -> OnFailure:
         """What to do when `check` failed; the empty name is a failure that no check found."""

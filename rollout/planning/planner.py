@@ -35,9 +35,10 @@ from rollout.domain.policy import MethodChoice, Policy
 from rollout.domain.scheduling import selector_matches
 from rollout.domain.step import RETURN_STEPS, StepKind, back_steps, forward_steps
 from rollout.domain.times import StepTime
-from rollout.planning.blast import blast_radius
+from rollout.planning.blast import blast_radius, require_watchable
 from rollout.planning.cohorts import cohort_of
 from rollout.planning.drain import Fate, PodFate, evictable, fates
+from rollout.planning.effective import EffectiveConfigs
 from rollout.planning.estimate import estimate
 from rollout.planning.facts import cluster_facts, is_ours, node_facts, prior_unschedulable
 from rollout.planning.preflight import judge_preflight
@@ -74,6 +75,7 @@ class PlanRequest:
 
 def make_plan(inventory: Inventory, policy: Policy, request: PlanRequest) -> Plan:
     """The plan. Raises `UsageError` for a node nobody knows, `Refused` when no node may move."""
+    require_watchable(inventory.cluster, policy)
     agent = inventory.cluster.agent
     wanted = select_nodes(inventory, policy)
     findings = judge_preflight(inventory, policy, wanted, mending=request.takes_back is not None)
@@ -92,7 +94,10 @@ def make_plan(inventory: Inventory, policy: Policy, request: PlanRequest) -> Pla
         else:
             able.append(node)
     packing, proof = _pack_and_prove(inventory, policy, able, excluded)
-    planned = tuple(_plan_node(inventory, policy, node, request, proof) for node in able if node.name in proof.nodes)
+    configs = EffectiveConfigs(agent, inventory.cluster.node_configs)
+    planned = tuple(
+        _plan_node(inventory, policy, node, request, proof, configs) for node in able if node.name in proof.nodes
+    )
     if not planned:
         raise Refused("nothing-to-do", "cannot plan: no node may move", hint=_why_nothing(excluded))
     left_out = tuple(sorted(excluded, key=lambda e: e.node))
@@ -203,7 +208,8 @@ def _intended_label(inventory: Inventory, policy: Policy, node: Node) -> str:
     agent = inventory.cluster.agent
     assert agent is not None
     foreign = tuple(c for c in inventory.cluster.node_configs if not is_ours(c))
-    own = effective_config(agent, foreign, node.labels).get("datapath-mode", DatapathMode.VETH.value)
+    unlabelled = {key: value for key, value in node.labels.items() if key != LABEL_MODE}
+    own = effective_config(agent, foreign, unlabelled).get("datapath-mode", DatapathMode.VETH.value)
     return "" if own == policy.target.value else policy.target.value
 
 
@@ -212,7 +218,14 @@ def node_config_name(mode: str) -> str:
     return NODE_CONFIG_NAME if mode == DatapathMode.NETKIT.value else f"{NODE_CONFIG_NAME}-{mode}"
 
 
-def _plan_node(inventory: Inventory, policy: Policy, node: Node, request: PlanRequest, proof: DrainProof) -> NodePlan:
+def _plan_node(
+    inventory: Inventory,
+    policy: Policy,
+    node: Node,
+    request: PlanRequest,
+    proof: DrainProof,
+    configs: EffectiveConfigs,
+) -> NodePlan:
     agent = inventory.cluster.agent
     assert agent is not None
     method = choose_method(inventory, policy, node)
@@ -221,12 +234,15 @@ def _plan_node(inventory: Inventory, policy: Policy, node: Node, request: PlanRe
     source = _source(inventory, node, request)
     assert source is not None
     sorted_fates = fates(inventory.pods_on(node.name), policy.drain)
+    assign = _intended_label(inventory, policy, node)
+    version = inventory.cluster.node_config_version
+    change = configs.change(node.labels, _node_config(agent, version, assign) if assign else None)
     return NodePlan(
         name=node.name,
         method=method,
         source=source,
         target=policy.target,
-        assign=_intended_label(inventory, policy, node),
+        assign=assign,
         assign_back=_label(node),
         facts=facts,
         steps=_steps(policy, forward_steps(method)),
@@ -235,7 +251,8 @@ def _plan_node(inventory: Inventory, policy: Policy, node: Node, request: PlanRe
         evictions=tuple(_evicted(one) for one in proof.nodes[node.name]),
         daemon_pods=_pods(sorted_fates, Fate.LEAVES_BY_TAINT),
         stragglers=_pods(sorted_fates, Fate.STRAGGLER),
-        config_change=_config_change(inventory, policy, node, agent),
+        config_change=change.values,
+        config_sources=change.sources,
         risks=_risks(node, sorted_fates),
         cohort=cohort_of(inventory, policy, node),
     )
@@ -263,15 +280,6 @@ def _evicted(proof: PodProof) -> PlannedPod:
         remedy=proof.remedy,
         lands_on=proof.lands_on,
     )
-
-
-def _config_change(inventory: Inventory, policy: Policy, node: Node, agent: AgentInstall) -> dict[str, tuple[str, ...]]:
-    before = effective_config(agent, inventory.cluster.node_configs, node.labels)
-    after = effective_config(agent, tuple(c for c in inventory.cluster.node_configs if not is_ours(c)), node.labels) | {
-        "datapath-mode": policy.target.value
-    }
-    keys = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
-    return {k: (before.get(k, ""), after.get(k, "")) for k in keys}
 
 
 def _risks(node: Node, rows: tuple[PodFate, ...]) -> tuple[str, ...]:
