@@ -43,6 +43,7 @@ from rollout.planning.estimate import estimate
 from rollout.planning.facts import cluster_facts, is_ours, node_facts, prior_unschedulable
 from rollout.planning.preflight import judge_preflight
 from rollout.planning.proof import DrainProof, PodProof, never_empties, prove
+from rollout.planning.sources import replicas_of, sources
 from rollout.planning.versions import GUARD_SINCE, parse_image_version
 from rollout.planning.waves import Candidate, Packing, pack
 
@@ -100,7 +101,8 @@ def make_plan(inventory: Inventory, policy: Policy, request: PlanRequest) -> Pla
     )
     if not planned:
         raise Refused("nothing-to-do", "cannot plan: no node may move", hint=_why_nothing(excluded))
-    left_out = tuple(sorted(excluded, key=lambda e: e.node))
+    zones = inventory.cluster.nodes_by_name
+    left_out = tuple(replace(e, zone=zones[e.node].zone) for e in sorted(excluded, key=lambda e: e.node))
     return _assemble(inventory, policy, request, agent, packing, planned, left_out, findings)
 
 
@@ -248,13 +250,14 @@ def _plan_node(
         steps=_steps(policy, forward_steps(method)),
         returning=_steps(policy, RETURN_STEPS),
         backing=_steps(policy, back_steps(method)),
-        evictions=tuple(_evicted(one) for one in proof.nodes[node.name]),
+        evictions=tuple(_evicted(inventory, one) for one in proof.nodes[node.name]),
         daemon_pods=_pods(sorted_fates, Fate.LEAVES_BY_TAINT),
         stragglers=_pods(sorted_fates, Fate.STRAGGLER),
         config_change=change.values,
         config_sources=change.sources,
         risks=_risks(node, sorted_fates),
         cohort=cohort_of(inventory, policy, node),
+        zone=node.zone,
     )
 
 
@@ -271,9 +274,10 @@ def _planned_pod(pod: Pod) -> PlannedPod:
     return PlannedPod(pod.ref, f"{pod.owner_kind}/{pod.owner_name}" if pod.owner_kind else "", (), note)
 
 
-def _evicted(proof: PodProof) -> PlannedPod:
+def _evicted(inventory: Inventory, proof: PodProof) -> PlannedPod:
     return replace(
         _planned_pod(proof.pod),
+        replicas=replicas_of(inventory, proof.pod),
         budgets=proof.budgets,
         going=proof.going,
         why=proof.why,
@@ -334,6 +338,7 @@ def _assemble(
         limits=packing.limits,
         blast=blast_radius(inventory, policy, planned),
         estimate=estimate(inventory, policy, planned, packing, request.history),
+        sources=sources(inventory, policy, request.history, bool(request.takes_back)),
     )
     return replace(
         plan,
