@@ -67,7 +67,12 @@ class Cluster(Protocol):
         ...
 
     def collect(self) -> ClusterSnapshot:
-        """Everything planning needs, in paged lists, raw-decoded. Lists once; does not use the watch cache."""
+        """Everything planning needs, in paged lists, raw-decoded. Lists once; does not use the watch cache.
+
+        Nodes, pods, DaemonSets and disruption budgets must be readable, else the error is raised. Any other kind that
+        may not or cannot be listed is named in `unreadable` with the reason, and what depends on it cannot be told:
+        without `PersistentVolume`, say, a claim's place. A kind that the API does not serve is absent and not named.
+        """
         ...
 
     def agent_install(self) -> AgentInstall:
@@ -103,7 +108,7 @@ class Cluster(Protocol):
         ...
 
     def cordon(self, node: str, mark: OwnerMark) -> Node:
-        """Set unschedulable and our annotations, in one patch guarded by resourceVersion.
+        """Set unschedulable and our annotations, and take our PreferNoSchedule taint off, in one guarded patch.
 
         When the node carries another rollout's mark: `Refused`. When it already carries `mark`'s rollout: no change.
         """

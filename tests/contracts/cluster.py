@@ -22,6 +22,15 @@ from rollout.domain.node import (
 )
 from rollout.domain.plan import PlannedNodeConfig
 from rollout.ports.cluster import Cluster, EvictionResult, NodeView
+from rollout.domain.scheduling import (
+    ANYWHERE,
+    LabelRequirement,
+    LabelSelector,
+    NodeTerm,
+    PodTerm,
+    Scheduling,
+    SpreadTerm,
+)
 
 MARK = OwnerMark("rollout-1", "0123456789ab")
 OTHER = OwnerMark("rollout-2", "ba9876543210")
@@ -30,6 +39,7 @@ FOREIGN_TAINT = Taint("example.com/dedicated", "db", "NoSchedule")
 VALUE = "netkit-contract"
 
 
+ZONE = "topology.kubernetes.io/zone"
 class World(Protocol):
     """A cluster, and what other people and controllers do in it. Objects of the world go with it."""
 
@@ -60,8 +70,23 @@ class World(Protocol):
         """A person annotates."""
         ...
 
-    def add_pod(self, node: str, *, labels: Mapping[str, str] | None = None) -> PodRef:
-        """A Ready pod bound to `node`, in the world's namespace."""
+    def add_pod(
+        self,
+        node: str,
+        *,
+        labels: Mapping[str, str] | None = None,
+        rules: Scheduling = ANYWHERE,
+        claims: tuple[str, ...] = (),
+    ) -> PodRef:
+        """A Ready pod bound to `node`, in the world's namespace. Of `rules`, affinity, spread and selectors count."""
+        ...
+
+    def add_claim(self, name: str, zone: str) -> None:
+        """A claim in the world's namespace, bound to a volume that only nodes of `zone` reach."""
+        ...
+
+    def forbid(self, kind: str, plural: str) -> None:
+        """From now on the caller may not list a kind. Skips the test where that cannot be arranged."""
         ...
 
     def remove_pod(self, pod: PodRef) -> None:
@@ -153,6 +178,47 @@ class ClusterContract:
 
     def test_requests_are_counted(self, world: World) -> None:
         node = world.add_node()
+    def test_a_pods_hard_rules_and_requests_are_read_back(self, world: World) -> None:
+        node = world.add_node()
+        selector = LabelSelector((("app", "web"),), (LabelRequirement("tier", "In", ("a", "b")),))
+        rules = Scheduling(
+            node_selector=(("disk", "ssd"),),
+            node_terms=(NodeTerm((LabelRequirement(ZONE, "In", ("a",)),)),),
+            anti_affinity=(PodTerm("kubernetes.io/hostname", selector),),
+            spread=(SpreadTerm(2, ZONE, selector, honor_taints=True),),
+        )
+        pod = world.add_pod(node, labels={"app": "web"}, rules=rules, claims=("data",))
+        (found,) = [p for p in world.cluster.collect().pods if p.ref == pod]
+        assert found.scheduling == rules
+        assert found.claims == ("data",)
+        assert found.grace_s == 30
+        assert found.containers == ("main",)
+
+    def test_a_claim_has_the_place_of_its_volume(self, world: World) -> None:
+        world.add_claim("data", "zone-a")
+        (found,) = [c for c in world.cluster.collect().claims if c.namespace == world.namespace]
+        assert (found.name, found.access_modes, found.local) == ("data", ("ReadWriteOnce",), False)
+        assert found.volume
+        assert [term.matches("n", {ZONE: "zone-a"}) for term in found.node_terms] == [True]
+        assert not found.node_terms[0].matches("n", {ZONE: "zone-b"})
+
+    def test_a_kind_that_is_not_served_is_merely_absent(self, world: World) -> None:
+        snapshot = world.cluster.collect()
+        if "ceph.rook.io" in snapshot.api_groups:
+            pytest.skip("this cluster has Rook")
+        assert snapshot.of_kind("CephCluster") == ()
+        assert "CephCluster" not in snapshot.unreadable
+
+    def test_a_kind_that_may_not_be_listed_is_named_with_the_reason(self, world: World) -> None:
+        world.add_claim("data", "zone-a")
+        world.forbid("PersistentVolumeClaim", "persistentvolumeclaims")
+        snapshot = world.cluster.collect()
+        assert snapshot.claims == ()
+        assert "persistentvolumeclaims" in snapshot.unreadable["PersistentVolumeClaim"]
+
+    def test_a_snapshot_says_what_it_cost(self, world: World) -> None:
+        assert world.cluster.collect().requests["list pods"] >= 1
+
         before = sum(world.cluster.request_counts().values())
         world.cluster.read_node(node)
         assert sum(world.cluster.request_counts().values()) == before + 1

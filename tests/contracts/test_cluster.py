@@ -7,55 +7,75 @@ ROLLOUT_CONTRACT_KUBECONFIG=FILE (and ROLLOUT_CONTRACT_CONTEXT=NAME) runs the su
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 
 from rollout.adapters.kubernetes import ClusterSettings, KubernetesCluster
 from rollout.adapters.kubernetes.connection import Connection
+from rollout.domain.fleet import VolumeClaim
 from rollout.domain.inventory import NodeConfig
 from rollout.domain.node import PodRef, Taint
-from rollout.lab.apiserver import ApiServer
+from rollout.domain.scheduling import ANYWHERE, LabelRequirement, NodeTerm, Scheduling
+from rollout.lab.apiserver import ApiServer, Fault
 from rollout.lab.apiserver.threaded import ThreadedServer
 from rollout.lab.controllers import Controllers
 from rollout.lab.pki import write_kubeconfig
 from tests import builders
 from tests.adapters.kubernetes.world import ApiWorld
 from tests.builders import NOW
-from tests.contracts.cluster import ClusterContract
+from tests.contracts.cluster import ZONE, ClusterContract
 from tests.fakes.cluster import FakeCluster
 
 KUBECONFIG = "ROLLOUT_CONTRACT_KUBECONFIG"
 CONTEXT = "ROLLOUT_CONTRACT_CONTEXT"
 
 
-def api_world(kubeconfig: Path, context: str | None = None) -> ApiWorld:
+def api_world(
+    kubeconfig: Path, context: str | None = None, forbid: Callable[[str], Callable[[], None]] | None = None
+) -> ApiWorld:
     def connect(namespace: str) -> KubernetesCluster:
         settings = ClusterSettings(
             kubeconfig, context, agent_namespace=namespace, qps=200.0, burst=400, lease_namespace=namespace
         )
         return KubernetesCluster.connect(settings)
 
-    return ApiWorld(Connection(ClusterSettings(kubeconfig, context, qps=1000.0, burst=1000)), connect)
+    return ApiWorld(Connection(ClusterSettings(kubeconfig, context, qps=1000.0, burst=1000)), connect, forbid)
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """The API stand-in, and the way to it."""
+
+    kubeconfig: Path
+    running: ThreadedServer
+
+    def forbid(self, plural: str) -> Callable[[], None]:
+        """Refuse lists of a kind, as for a caller without the right; what is returned ends that."""
+        faults = self.running.server.faults
+        fault = Fault(method="GET", path=rf"/{plural}\?", status=403, reason="Forbidden", times=None)
+        self.running.call(faults.add, fault)
+        return lambda: self.running.call(faults.rules.remove, fault)
 
 
 @pytest.fixture(scope="module")
-def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
     server = ApiServer()
     path = tmp_path_factory.mktemp("standin") / "kubeconfig"
     with ThreadedServer(server, [Controllers(server.store)]) as running:
         write_kubeconfig(path, running.url, "", None)
-        yield path
+        yield StandIn(path, running)
 
 
 class TestStandIn(ClusterContract):
     @pytest.fixture
-    def world(self, kubeconfig: Path) -> Iterator[ApiWorld]:
-        made = api_world(kubeconfig)
+    def world(self, standin: StandIn) -> Iterator[ApiWorld]:
+        made = api_world(standin.kubeconfig, forbid=standin.forbid)
         yield made
         made.close()
 
@@ -103,10 +123,28 @@ class FakeWorld:
     def annotate(self, name: str, key: str, value: str) -> None:
         self.cluster.annotate(name, key, value)
 
-    def add_pod(self, node: str, *, labels: Mapping[str, str] | None = None) -> PodRef:
+    def add_pod(
+        self,
+        node: str,
+        *,
+        labels: Mapping[str, str] | None = None,
+        rules: Scheduling = ANYWHERE,
+        claims: tuple[str, ...] = (),
+    ) -> PodRef:
         # No controller, as in the other worlds.
-        bare = {"owner_kind": "", "owner_name": "", "owner_uid": "", "labels": dict(labels or {})}
+        bare: dict[str, Any] = {"owner_kind": "", "owner_name": "", "owner_uid": "", "labels": dict(labels or {})}
+        bare |= {"scheduling": rules, "claims": claims, "containers": ("main",)}
         return self.cluster.add_pod(builders.pod(f"p{self._number()}", node, namespace=self.namespace, **bare)).ref
+
+    def add_claim(self, name: str, zone: str) -> None:
+        terms = (NodeTerm((LabelRequirement(ZONE, "In", (zone,)),)),)
+        claim = VolumeClaim(
+            self.namespace, name, "Bound", f"pv-{self._number()}", access_modes=("ReadWriteOnce",), node_terms=terms
+        )
+        self.cluster.claims = (*self.cluster.claims, claim)
+
+    def forbid(self, kind: str, plural: str) -> None:
+        self.cluster.unreadable[kind] = f"cannot list {plural}: not permitted"
 
     def remove_pod(self, pod: PodRef) -> None:
         self.cluster.remove_pod(pod)

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from rollout.domain.errors import Conflict, Invalid, NotFound, Refused
+from rollout.domain.fleet import OtherObject, VolumeClaim, Workload
 from rollout.domain.inventory import AgentInstall, ClusterIdentity, ClusterSnapshot, NodeConfig
 from rollout.domain.node import (
     ANNOTATION_PLAN,
@@ -81,6 +82,13 @@ class FakeCluster(ClusterRules):
     hook: Hook = lambda _when, _method, _args: None
     events: list[tuple[str, str, str]] = field(default_factory=list)
 
+    workloads: tuple[Workload, ...] = ()
+    claims: tuple[VolumeClaim, ...] = ()
+    namespaces: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    other: tuple[OtherObject, ...] = ()
+    api_groups: frozenset[str] = frozenset({"apps", "batch", "cilium.io", "policy"})
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Kinds that this caller may not list, with why: a snapshot has none of them, and says so."""
     def __post_init__(self) -> None:
         super().__post_init__()
         self._counts: Counter[str] = Counter()
@@ -108,10 +116,20 @@ class FakeCluster(ClusterRules):
             agent=self.agent,
             node_configs=self._node_configs() if self.agent else (),
             node_config_version="v2",
-            endpoint_owners=dict(sorted(owners.items())),
+            endpoint_owners=dict(sorted(owners.items())) if self._readable("CiliumEndpoint") else {},
+            workloads=tuple(w for w in self.workloads if self._readable(w.kind)),
+            claims=self.claims if self._readable("PersistentVolumeClaim") else (),
+            namespaces=dict(sorted(self.namespaces.items())) if self._readable("Namespace") else {},
+            other=tuple(o for o in self.other if self._readable(o.kind)),
+            api_groups=self.api_groups,
+            unreadable=dict(sorted(self.unreadable.items())),
+            requests={"list nodes": 1, "list pods": 1},
         )
 
     @_port
+    def _readable(self, kind: str) -> bool:
+        return kind not in self.unreadable
+
     def agent_install(self) -> AgentInstall:
         """How the agent is installed."""
         return self._install()

@@ -167,6 +167,10 @@ def _default_claim(obj: Obj) -> None:
     _set_defaults(obj["status"], {"phase": "Pending"})
 
 
+def _default_storage_class(obj: Obj) -> None:
+    _set_defaults(obj, {"reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"})
+
+
 _DEFAULTERS: dict[str, Callable[[Obj], None]] = {
     "customresourcedefinitions.apiextensions.k8s.io": _default_crd,
     "daemonsets.apps": _default_daemon_set,
@@ -174,20 +178,24 @@ _DEFAULTERS: dict[str, Callable[[Obj], None]] = {
     "namespaces": _default_namespace,
     "persistentvolumeclaims": _default_claim,
     "replicasets.apps": _default_replica_set,
+    "replicationcontrollers": _default_replica_set,
     "secrets": _default_secret,
     "services": _default_service,
     "statefulsets.apps": _default_stateful_set,
+    "storageclasses.storage.k8s.io": _default_storage_class,
 }
 # These have neither spec nor status; every other built-in kind always shows a spec, and a status where it has one.
 _FLAT = {
     "configmaps", "controllerrevisions.apps", "endpoints", "endpointslices.discovery.k8s.io", "events",
-    "priorityclasses.scheduling.k8s.io", "secrets", "serviceaccounts", "storageclasses.storage.k8s.io",
+    "priorityclasses.scheduling.k8s.io", "runtimeclasses.node.k8s.io", "secrets", "serviceaccounts",
+    "storageclasses.storage.k8s.io",
 }  # fmt: skip
 _EMPTY_STATUS: dict[str, Callable[[], Obj]] = {
     "daemonsets.apps": lambda: {
         "currentNumberScheduled": 0, "desiredNumberScheduled": 0, "numberMisscheduled": 0, "numberReady": 0,
     },
     "replicasets.apps": lambda: {"replicas": 0},
+    "replicationcontrollers": lambda: {"replicas": 0},
     "statefulsets.apps": lambda: {"availableReplicas": 0, "replicas": 0},
     "services": lambda: {"loadBalancer": {}},
     "poddisruptionbudgets.policy": lambda: {

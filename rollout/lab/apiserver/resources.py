@@ -75,6 +75,7 @@ _POD_SUBRESOURCES = (
 )
 _WORKLOAD = (SCALE, STATUS)
 _ALL = ("all",)
+_NETWORKING = "networking.k8s.io"
 
 _CORE = (
     ResourceType("", "v1", "bindings", "Binding", True, verbs=CREATE_ONLY),
@@ -86,10 +87,13 @@ _CORE = (
     ResourceType("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", True, ("pvc",), (), (STATUS,)),
     ResourceType("", "v1", "persistentvolumes", "PersistentVolume", False, ("pv",), (), (STATUS,)),
     ResourceType("", "v1", "pods", "Pod", True, ("po",), _ALL, _POD_SUBRESOURCES, has_generation=True),
+    ResourceType(
+        "", "v1", "replicationcontrollers", "ReplicationController", True, ("rc",), _ALL, _WORKLOAD, has_generation=True
+    ),
     ResourceType("", "v1", "secrets", "Secret", True),
     ResourceType("", "v1", "serviceaccounts", "ServiceAccount", True, ("sa",)),
     ResourceType("", "v1", "services", "Service", True, ("svc",), _ALL, (STATUS,)),
-)
+)  # fmt: skip
 _APPS = (
     ResourceType("apps", "v1", "controllerrevisions", "ControllerRevision", True),
     ResourceType("apps", "v1", "daemonsets", "DaemonSet", True, ("ds",), _ALL, (STATUS,), has_generation=True),
@@ -114,7 +118,10 @@ _OTHERS = (
     ResourceType(_AUTHORIZATION, "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", False, verbs=CREATE_ONLY),
     ResourceType(_AUTHORIZATION, "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview", False, verbs=CREATE_ONLY),
     ResourceType("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", False, verbs=CREATE_ONLY),
-    ResourceType("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", True, ("netpol",), has_generation=True),
+    ResourceType(_NETWORKING, "v1", "networkpolicies", "NetworkPolicy", True, ("netpol",), has_generation=True),
+    ResourceType(_NETWORKING, "v1", "ingresses", "Ingress", True, ("ing",), (), (STATUS,), has_generation=True),
+    ResourceType(_NETWORKING, "v1", "ingressclasses", "IngressClass", False, has_generation=True),
+    ResourceType("node.k8s.io", "v1", "runtimeclasses", "RuntimeClass", False),
     ResourceType("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", False, ("pc",), has_generation=True),
     ResourceType("storage.k8s.io", "v1", "storageclasses", "StorageClass", False, ("sc",)),
 )  # fmt: skip

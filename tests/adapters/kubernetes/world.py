@@ -1,7 +1,8 @@
 """What people and controllers do, through any Kubernetes API: the stand-in's or a real one's.
 
 On a real cluster only these are made, and all are removed: one namespace with what is in it, and Node objects (no
-machine behind them). Pods are bound to those nodes, so no kubelet ever runs them.
+machine behind them) and PersistentVolumes (no disk behind them). Pods are bound to those nodes, so no kubelet ever runs
+them.
 """
 
 from __future__ import annotations
@@ -14,22 +15,33 @@ from uuid import uuid4
 
 import msgspec
 
+import pytest
 from rollout.adapters.kubernetes import KubernetesCluster
 from rollout.adapters.kubernetes.connection import MERGE_PATCH, Connection
 from rollout.adapters.kubernetes.request import APPS, CILIUM, CORE, POLICY, Request
 from rollout.domain.errors import NotFound, NotPermitted
 from rollout.domain.node import PodRef, Taint
 
+from rollout.domain.scheduling import ANYWHERE, LabelRequirement, LabelSelector, Scheduling
 _IMAGE = "registry.k8s.io/pause:3.10"
 _TRIES = 50
 
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
 class ApiWorld:
     """A namespace and nodes of its own behind an API."""
 
-    def __init__(self, connection: Connection, connect: Callable[[str], KubernetesCluster]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        connect: Callable[[str], KubernetesCluster],
+        forbid: Callable[[str], Callable[[], None]] | None = None,
+    ) -> None:
         self._api = connection
         self._mark = uuid4().hex[:8]
+        self._forbid = forbid
+        self._allow: list[Callable[[], None]] = []
+        self._volumes: list[str] = []
         self.namespace = f"netkit-rollout-contract-{self._mark}"
         self._nodes: list[str] = []
         self._pods: list[PodRef] = []
@@ -42,6 +54,8 @@ class ApiWorld:
 
     def close(self) -> None:
         self._cluster.close()
+        for allow in self._allow:
+            allow()
         for pod in self._pods:
             with contextlib.suppress(NotFound):
                 self.remove_pod(pod)
@@ -49,6 +63,9 @@ class ApiWorld:
             with contextlib.suppress(NotFound):
                 self.remove_node(name)
         with contextlib.suppress(NotFound):
+        for name in self._volumes:
+            with contextlib.suppress(NotFound):
+                self._api.call(Request("delete", "persistentvolumes", name=name))
             self._api.call(Request("delete", "namespaces", name=self.namespace))
         self._api.close()
 
@@ -77,12 +94,40 @@ class ApiWorld:
 
     # -- pods --------------------------------------------------------------------------------------------------------
 
-    def add_pod(self, node: str, *, labels: Mapping[str, str] | None = None) -> PodRef:
-        return self._pod(node, {"labels": dict(labels or {})})
+    def add_pod(
+        self,
+        node: str,
+        *,
+        labels: Mapping[str, str] | None = None,
+        rules: Scheduling = ANYWHERE,
+        claims: tuple[str, ...] = (),
+    ) -> PodRef:
+        volumes = [{"name": f"v{i}", "persistentVolumeClaim": {"claimName": c}} for i, c in enumerate(claims)]
+        return self._pod(node, {"labels": dict(labels or {})}, pod_rules(rules) | {"volumes": volumes})
 
-    def _pod(self, node: str, metadata: dict[str, Any]) -> PodRef:
+    def add_claim(self, name: str, zone: str) -> None:
+        volume = f"netkit-rollout-contract-{self._mark}-{len(self._volumes)}"
+        asked = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
+        row = {"key": "topology.kubernetes.io/zone", "operator": "In", "values": [zone]}
+        spec = asked | {
+            "capacity": {"storage": "1Gi"},
+            "nfs": {"server": "nfs.invalid", "path": "/"},
+            "claimRef": {"namespace": self.namespace, "name": name},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [row]}]}},
+        }
+        self._create("persistentvolumes", {"metadata": {"name": volume}, "spec": spec})
+        self._volumes.append(volume)
+        claim = asked | {"volumeName": volume, "resources": {"requests": {"storage": "1Gi"}}}
+        self._create("persistentvolumeclaims", {"metadata": {"name": name}, "spec": claim}, namespace=self.namespace)
+
+    def forbid(self, kind: str, plural: str) -> None:
+        if self._forbid is None:
+            pytest.skip(f"this world cannot take the right to list {kind} away")
+        self._allow.append(self._forbid(plural))
+
+    def _pod(self, node: str, metadata: dict[str, Any], more: Mapping[str, Any] | None = None) -> PodRef:
         name = f"pod-{uuid4().hex[:8]}"
-        spec = {"nodeName": node, "containers": [{"name": "main", "image": _IMAGE}]}
+        spec = {"nodeName": node, "containers": [{"name": "main", "image": _IMAGE}], **(more or {})}
         made = self._create("pods", {"metadata": {"name": name, **metadata}, "spec": spec}, namespace=self.namespace)
         ref = PodRef(self.namespace, name, made["metadata"]["uid"])
         ready = [{"type": kind, "status": "True"} for kind in ("Ready", "ContainersReady", "PodScheduled")]
@@ -153,6 +198,8 @@ class ApiWorld:
             "configmaps": "ConfigMap",
             "daemonsets": "DaemonSet",
             "poddisruptionbudgets": "PodDisruptionBudget",
+            "persistentvolumes": "PersistentVolume",
+            "persistentvolumeclaims": "PersistentVolumeClaim",
         }
         version = group.removeprefix("/apis/").removeprefix("/api/")
         whole = {"apiVersion": version, "kind": kinds[plural], **body}
@@ -168,3 +215,37 @@ class ApiWorld:
             else:
                 return made
         raise AssertionError("unreachable")
+
+
+def pod_rules(rules: Scheduling) -> dict[str, Any]:
+    """Selectors, required affinity and hard spread as a pod's spec has them."""
+    on_nodes = [{"matchExpressions": _rows(t.expressions), "matchFields": _rows(t.fields)} for t in rules.node_terms]
+    affinity: dict[str, Any] = {}
+    if on_nodes:
+        affinity["nodeAffinity"] = {_REQUIRED: {"nodeSelectorTerms": on_nodes}}
+    for key, terms in (("podAffinity", rules.affinity), ("podAntiAffinity", rules.anti_affinity)):
+        if terms:
+            affinity[key] = {
+                _REQUIRED: [{"topologyKey": t.topology_key, "labelSelector": _selector(t.selector)} for t in terms]
+            }
+    spread = [
+        {
+            "maxSkew": term.max_skew,
+            "topologyKey": term.topology_key,
+            "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": _selector(term.selector),
+            "nodeTaintsPolicy": "Honor" if term.honor_taints else "Ignore",
+        }
+        for term in rules.spread
+    ]
+    return {"nodeSelector": dict(rules.node_selector), "affinity": affinity, "topologySpreadConstraints": spread}
+
+
+def _selector(selector: LabelSelector | None) -> dict[str, Any] | None:
+    if selector is None:
+        return None
+    return {"matchLabels": dict(selector.labels), "matchExpressions": _rows(selector.expressions)}
+
+
+def _rows(rows: tuple[LabelRequirement, ...]) -> list[dict[str, Any]]:
+    return [{"key": r.key, "operator": r.operator, "values": list(r.values)} for r in rows]
