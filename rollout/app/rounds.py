@@ -17,6 +17,7 @@ from rollout.app.gates import look_at_gate
 from rollout.app.lease import LeaseKeeper
 from rollout.app.steps.context import StepContext, StepEnd
 from rollout.app.steps.run import already_done, perform, read
+from rollout.app.waiting import MarksRead, MarksSet, read_marks, set_marks
 from rollout.app.world import World
 from rollout.domain.errors import Cancelled, Conflict, Refused, RolloutError
 from rollout.domain.journal import (
@@ -31,12 +32,15 @@ from rollout.domain.journal import (
     RolloutState,
     Verb,
     Waiting,
+    WaitingIntent,
+    WaitingOutcome,
     fold,
 )
 from rollout.domain.plan import Plan
 from rollout.domain.step import StepKind, Track
 from rollout.engine.resolver import Action, Begin, Decision, Gate, Settle, Surroundings, decide
 from rollout.engine.rules import rests
+from rollout.engine.waiting import MarkWaiting, marks_wanted
 
 POLL_S = 0.5
 """How often the journal is asked for what other processes appended: a pause is seen within a second."""
@@ -82,7 +86,7 @@ class Crashed:
     error: BaseException
 
 
-Arrival = Read | Ended | Said | Gated | Crashed
+Arrival = Read | Ended | Said | Gated | MarksRead | MarksSet | Crashed
 
 
 class Rounds:
@@ -94,6 +98,7 @@ class Rounds:
         self._arrivals: Queue[Arrival] = Queue()
         self._busy: set[str] = set()
         self._gating = False
+        self._marking = False
         self._cancel = Event()
         self._pause_by = ""
         self._told = ""
@@ -144,6 +149,8 @@ class Rounds:
                 break
         for action in go_on:
             self._in_thread(lambda a=action: self._perform(a))
+        for intent in (body for body in bodies if isinstance(body, WaitingIntent)):
+            self._in_thread(lambda i=intent: self._set_marks(i))
         if not self._suspended():
             for fresh in decision.actions:
                 self._dispatch(fresh)
@@ -157,6 +164,8 @@ class Rounds:
                 self._busy.discard(arrival.action.node)
             if isinstance(arrival, Gated):
                 self._gating = False
+            if isinstance(arrival, MarksSet):
+                self._marking = False
 
     def _bodies(self, arrivals: list[Arrival]) -> tuple[list[Body], list[Begin]]:
         bodies: list[Body] = []
@@ -170,7 +179,21 @@ class Rounds:
                 bodies.append(arrival.body)
             elif isinstance(arrival, Read):
                 self._take_up(arrival, bodies, go_on)
+            elif isinstance(arrival, MarksRead):
+                self._take_up_marks(arrival, bodies)
+            elif isinstance(arrival, MarksSet):
+                bodies.append(arrival.body)
         return bodies, go_on
+
+    def _take_up_marks(self, arrival: MarksRead, bodies: list[Body]) -> None:
+        """Record what is about to be changed on nodes still to do; nothing when the cluster could not be read."""
+        assert self._lease is not None
+        state = self._tentative(bodies)
+        if self._suspended() or (arrival.carriers is None and state.waiting.due):
+            self._marking = False
+            bodies.extend([] if self._suspended() else [WaitingOutcome()])
+            return
+        bodies.append(marks_wanted(self._plan, state, self._rollout, arrival.carriers or {}, self._lease.fencing))
 
     def _take_up(self, arrival: Read, bodies: list[Body], go_on: list[Begin]) -> None:
         """Record the intent of a step that was read for, unless a pause or abort came in between."""
@@ -223,7 +246,8 @@ class Rounds:
                 self._in_thread(lambda b=body, m=message: self._world.cluster.record_event(b.node, "NetkitRollout", m))
 
     def _surroundings(self) -> Surroundings:
-        return Surroundings(self._world.clock.now(), frozenset(self._busy), self._gating, self._foreign_out())
+        now, busy = self._world.clock.now(), frozenset(self._busy)
+        return Surroundings(now, busy, self._gating, self._foreign_out(), self._marking)
 
     def _foreign_out(self) -> frozenset[str] | None:
         """Nodes out of service, None when the cluster cannot be seen: that stops nothing but the start of nodes."""
@@ -268,7 +292,7 @@ class Rounds:
         for arrival in arrivals:
             self._put_down(arrival)
         deadline = self._world.clock.now() + timedelta(seconds=_STOP_GRACE_S)
-        while (self._busy or self._gating) and self._world.clock.now() < deadline:
+        while (self._busy or self._gating or self._marking) and self._world.clock.now() < deadline:
             try:
                 arrival = self._arrivals.get(timeout=POLL_S)
             except Empty:
@@ -282,6 +306,11 @@ class Rounds:
             self.record(lambda _state: [_outcome(arrival)])
         elif isinstance(arrival, Gated):
             self._gating = False
+        elif isinstance(arrival, MarksSet):
+            self._marking = False
+            self.record(lambda _state: [arrival.body])
+        elif isinstance(arrival, MarksRead):
+            self._marking = False
         elif isinstance(arrival, Read):
             self._busy.discard(arrival.action.node)
 
@@ -291,6 +320,9 @@ class Rounds:
         if isinstance(action, Gate):
             self._gating = True
             self._in_thread(lambda: self._look_at_gate(action.wave))
+        elif isinstance(action, MarkWaiting):
+            self._marking = True
+            self._in_thread(lambda: self._arrivals.put(read_marks(self._world)))
         else:
             self._busy.add(action.node)
             self._in_thread(lambda: self._read(action))
@@ -349,6 +381,10 @@ class Rounds:
         if action.step is StepKind.SOAK and action.track is Track.FORWARD:
             return seconds + self._plan.policy.soak_fenced_s
         return seconds
+
+    def _set_marks(self, intent: WaitingIntent) -> None:
+        body = set_marks(self._world, self._plan, self._rollout, intent, lambda: self._cancel.is_set())
+        self._arrivals.put(MarksSet(body))
 
     def _look_at_gate(self, number: int) -> None:
         try:

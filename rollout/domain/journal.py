@@ -171,6 +171,26 @@ class WaveTakenBack:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingIntent:
+    """The taint on nodes still to do is about to be put on `put` and taken off `free`; `kept` carry it already."""
+
+    put: tuple[str, ...]
+    free: tuple[str, ...]
+    kept: tuple[str, ...]
+    fencing: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingOutcome:
+    """The taint on nodes still to do was put and taken off, but on `failed`, each with the reason.
+
+    A failure is none of the node: the taint is a preference, and the next process tries again.
+    """
+
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Control:
     """A person asked for something."""
 
@@ -192,6 +212,8 @@ Body = (
     | RolloutDecided
     | GateDecided
     | WaveTakenBack
+    | WaitingIntent
+    | WaitingOutcome
     | Control
 )
 
@@ -208,6 +230,8 @@ _TYPES: Mapping[str, type] = {
     "rollout-decided": RolloutDecided,
     "gate-decided": GateDecided,
     "wave-taken-back": WaveTakenBack,
+    "waiting-intent": WaitingIntent,
+    "waiting-outcome": WaitingOutcome,
     "control": Control,
 }
 _TAGS: Mapping[type, str] = {cls: tag for tag, cls in _TYPES.items()}
@@ -271,6 +295,19 @@ class NodeState:
 
 
 @dataclass(frozen=True, slots=True)
+class Waits:
+    """Our taint on nodes still to do, as the journal tells it."""
+
+    due: bool = False
+    """A process took the rollout up and has not yet looked which nodes carry it."""
+    nodes: frozenset[str] = frozenset()
+    """Nodes that carry it; after a crash the cluster is read instead."""
+    intent: WaitingIntent | None = None
+    failed: Mapping[str, str] = field(default_factory=dict)
+    """Nodes for which it could not be put or taken off by this process."""
+
+
+@dataclass(frozen=True, slots=True)
 class RolloutState:
     """A rollout as its journal tells it."""
 
@@ -296,6 +333,7 @@ class RolloutState:
     """Failed nodes that a person has accepted by resuming; they no longer count against the budget."""
     taking_back: Mapping[str, str] = field(default_factory=dict)
     """Nodes that are to be led back with their wave and are not back yet, each with the reason."""
+    waiting: Waits = field(default_factory=Waits)
 
     def node(self, name: str) -> NodeState:
         """A node's state; a node no entry speaks of is pending."""
@@ -337,7 +375,7 @@ def _fold_one(state: RolloutState, entry: Entry) -> RolloutState:
     if isinstance(body, Approved | ApprovalWithdrawn):
         return replace(state, approvals=(*state.approvals, entry))
     if isinstance(body, RunStarted):
-        return replace(state, run=body)
+        return replace(state, run=body, waiting=replace(state.waiting, due=True, intent=None, failed={}))
     if isinstance(body, RunEnded):
         return replace(state, run=None)
     if isinstance(body, Control):
@@ -348,8 +386,37 @@ def _fold_one(state: RolloutState, entry: Entry) -> RolloutState:
         return _fold_rollout(state, body, entry.at)
     if isinstance(body, WaveTakenBack):
         return _fold_taken_back(state, body)
+    if isinstance(body, WaitingIntent):
+        return replace(state, waiting=replace(state.waiting, intent=body))
+    if isinstance(body, WaitingOutcome):
+        return replace(state, waiting=_fold_waiting(state, body))
     state = _with_node(state, _fold_node(state.node(body.node), body, entry.at))
+    if isinstance(body, Outcome) and body.step is StepKind.CORDON and body.node in state.waiting.nodes:
+        state = _cordoned(state, body)
     return _settle_decision(state, body) if isinstance(body, NodeDecided) else state
+
+
+def _fold_waiting(state: RolloutState, body: WaitingOutcome) -> Waits:
+    """Who carries the taint after the intent was carried out; one that could not be freed carries it still."""
+    waits, intent = state.waiting, state.waiting.intent
+    if intent is None:
+        return replace(waits, due=False)
+    put = frozenset(intent.put) - body.failed.keys()
+    stuck = frozenset(intent.free) & body.failed.keys()
+    base = frozenset(intent.kept) if waits.due else waits.nodes - frozenset(intent.free)
+    carry = (name for name in base | put | stuck if not _was_cordoned(state.node(name)))
+    return Waits(nodes=frozenset(carry), failed={**waits.failed, **body.failed})
+
+
+def _was_cordoned(node: NodeState) -> bool:
+    return any(step is StepKind.CORDON for _, step in node.done)
+
+
+def _cordoned(state: RolloutState, body: Outcome) -> RolloutState:
+    """The patch that cordons a node takes the taint off it."""
+    if body.result is not Result.DONE:
+        return state
+    return replace(state, waiting=replace(state.waiting, nodes=state.waiting.nodes - {body.node}))
 
 
 def _with_node(state: RolloutState, node: NodeState) -> RolloutState:

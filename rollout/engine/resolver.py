@@ -34,6 +34,7 @@ from rollout.domain.policy import OnFailure
 from rollout.domain.step import StepKind, Track
 from rollout.domain.verdict import GateDecision
 from rollout.engine.rules import check_invariants, current_wave, has_ended, is_out, next_step, rests
+from rollout.engine.waiting import MarkWaiting, marks_due, may_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Gate:
     wave: int
 
 
-Action = Begin | Settle | Gate
+Action = Begin | Settle | Gate | MarkWaiting
 
 _LOOK_AGAIN = timedelta(seconds=5)
 _BLIND = "no node is taken out of service while the cluster cannot be seen: other nodes may be out already"
@@ -83,6 +84,8 @@ class Surroundings:
     """A gate is being looked at in this process."""
     foreign_out: frozenset[str] | None = frozenset()
     """Nodes out of service, whoever did it; they count against max_unavailable. None: the cluster cannot be seen."""
+    marking: bool = False
+    """Our taint is being put on nodes still to do, or taken off, in this process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +139,9 @@ def decide(plan: Plan, state: RolloutState, around: Surroundings) -> Decision:
             _move_node(work, node)
     if work.state.phase is RolloutPhase.RUNNING:
         _hold_on_failures(work)
-    if work.state.phase is RolloutPhase.RUNNING:
+    if not around.marking and marks_due(plan, work.state):
+        work.actions.append(MarkWaiting())
+    if work.state.phase is RolloutPhase.RUNNING and may_start(plan, work.state):
         _advance_waves(work)
     _end_rollout(work)
     check_invariants(plan, work.state, starting=_starting(work))
@@ -278,7 +283,7 @@ def _hold_on_failures(work: _Round) -> None:
 
 
 def _moving(work: _Round) -> bool:
-    return bool(work.actions or work.around.busy or work.around.gating)
+    return bool(work.actions or work.around.busy or work.around.gating or work.around.marking)
 
 
 def _advance_waves(work: _Round) -> None:
@@ -338,7 +343,7 @@ def _has_slot(work: _Round, name: str) -> bool:
 
 
 def _end_rollout(work: _Round) -> None:
-    if work.actions or work.around.busy or work.around.gating:
+    if _moving(work):
         return
     ended = all(has_ended(work.state, n.name) for n in work.plan.nodes)
     if work.state.phase is RolloutPhase.ABORTING and ended:

@@ -130,6 +130,22 @@ class Cluster(Protocol):
         """Remove our taint. Repeat-safe. `Refused` when its value names another rollout."""
         ...
 
+    def waiting(self) -> Mapping[str, str]:
+        """Nodes that carry our PreferNoSchedule taint, each with the rollout it names, from the watch cache."""
+        ...
+
+    def add_waiting(self, node: str, mark: OwnerMark) -> Node:
+        """Put our PreferNoSchedule taint (value: the rollout's id) beside all others. Repeat-safe.
+
+        `Refused` when another rollout's is there that `mark` does not supersede. Costs one PATCH as a rule: what it
+        rests on is the watch cache's node, guarded by its resourceVersion. `cordon` takes the taint off in its patch.
+        """
+        ...
+
+    def remove_waiting(self, node: str, mark: OwnerMark) -> Node:
+        """Take that taint off. Repeat-safe. `Refused` when its value names another rollout."""
+        ...
+
     def assign_mode(self, node: str, value: str) -> Node:
         """Set our label to `value`; the empty string removes it."""
         ...

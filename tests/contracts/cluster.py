@@ -16,12 +16,12 @@ from rollout.domain.node import (
     ANNOTATION_ROLLOUT,
     LABEL_MODE,
     TAINT_EVACUATE,
+    TAINT_WAITING,
     OwnerMark,
     PodRef,
     Taint,
 )
 from rollout.domain.plan import PlannedNodeConfig
-from rollout.ports.cluster import Cluster, EvictionResult, NodeView
 from rollout.domain.scheduling import (
     ANYWHERE,
     LabelRequirement,
@@ -31,15 +31,17 @@ from rollout.domain.scheduling import (
     Scheduling,
     SpreadTerm,
 )
+from rollout.ports.cluster import Cluster, EvictionResult, NodeView
 
 MARK = OwnerMark("rollout-1", "0123456789ab")
 OTHER = OwnerMark("rollout-2", "ba9876543210")
 ROLLBACK = OwnerMark("rollout-3", "cccccccccccc", supersedes="rollout-1")
 FOREIGN_TAINT = Taint("example.com/dedicated", "db", "NoSchedule")
+PERSONS_PREFERENCE = Taint("example.com/old-rack", "r1", "PreferNoSchedule")
 VALUE = "netkit-contract"
-
-
 ZONE = "topology.kubernetes.io/zone"
+
+
 class World(Protocol):
     """A cluster, and what other people and controllers do in it. Objects of the world go with it."""
 
@@ -176,8 +178,6 @@ class ClusterContract:
         assert snapshot.node_config_version in ("v2", "v2alpha1")
         assert snapshot.identity == world.cluster.identity()
 
-    def test_requests_are_counted(self, world: World) -> None:
-        node = world.add_node()
     def test_a_pods_hard_rules_and_requests_are_read_back(self, world: World) -> None:
         node = world.add_node()
         selector = LabelSelector((("app", "web"),), (LabelRequirement("tier", "In", ("a", "b")),))
@@ -219,6 +219,8 @@ class ClusterContract:
     def test_a_snapshot_says_what_it_cost(self, world: World) -> None:
         assert world.cluster.collect().requests["list pods"] >= 1
 
+    def test_requests_are_counted(self, world: World) -> None:
+        node = world.add_node()
         before = sum(world.cluster.request_counts().values())
         world.cluster.read_node(node)
         assert sum(world.cluster.request_counts().values()) == before + 1
@@ -373,6 +375,60 @@ class ClusterContract:
                 act(node, OTHER)
             assert caught.value.code == "not-ours"
         assert [t.value for t in world.cluster.read_node(node).taints if t.key == TAINT_EVACUATE] == [MARK.rollout]
+
+    # -- the taint on nodes still to do ------------------------------------------------------------------------------
+
+    def test_the_waiting_taint_comes_and_goes_beside_others(self, world: World) -> None:
+        node = world.add_node()
+        world.add_taint(node, FOREIGN_TAINT)
+        world.add_taint(node, PERSONS_PREFERENCE)
+        eventually(lambda: world.cluster.view(node).node is not None, "the node")
+        was_out = node in world.cluster.out_of_service()
+        for _ in range(2):
+            marked = world.cluster.add_waiting(node, MARK)
+            assert marked.taints.count(Taint(TAINT_WAITING, MARK.rollout, "PreferNoSchedule")) == 1
+            assert {FOREIGN_TAINT, PERSONS_PREFERENCE} < set(marked.taints)
+            assert not marked.unschedulable
+        eventually(lambda: world.cluster.waiting().get(node) == MARK.rollout, "the waiting taint")
+        assert (node in world.cluster.out_of_service()) == was_out
+        for _ in range(2):
+            clean = world.cluster.remove_waiting(node, MARK)
+            assert {FOREIGN_TAINT, PERSONS_PREFERENCE} <= set(clean.taints)
+            assert not [t for t in clean.taints if t.key == TAINT_WAITING]
+        eventually(lambda: node not in world.cluster.waiting(), "the waiting taint gone")
+
+    def test_a_cordon_takes_the_waiting_taint_off(self, world: World) -> None:
+        node = world.add_node()
+        world.add_taint(node, PERSONS_PREFERENCE)
+        world.cluster.add_waiting(node, MARK)
+        cordoned = world.cluster.cordon(node, MARK)
+        assert not [t for t in cordoned.taints if t.key == TAINT_WAITING]
+        assert PERSONS_PREFERENCE in cordoned.taints
+
+    def test_another_rollouts_waiting_taint_is_left_alone(self, world: World) -> None:
+        node = world.add_node()
+        world.cluster.add_waiting(node, MARK)
+        for act in (world.cluster.add_waiting, world.cluster.remove_waiting):
+            with pytest.raises(Refused) as caught:
+                act(node, OTHER)
+            assert caught.value.code == "not-ours"
+        taints = world.cluster.cordon(node, OTHER).taints
+        assert [t.value for t in taints if t.key == TAINT_WAITING] == [MARK.rollout]
+
+    def test_a_rollback_takes_the_waiting_taint_over(self, world: World) -> None:
+        node = world.add_node()
+        world.cluster.add_waiting(node, MARK)
+        marked = world.cluster.add_waiting(node, ROLLBACK)
+        assert [t.value for t in marked.taints if t.key == TAINT_WAITING] == [ROLLBACK.rollout]
+        assert not [t for t in world.cluster.remove_waiting(node, ROLLBACK).taints if t.key == TAINT_WAITING]
+
+    def test_what_the_watch_has_not_seen_yet_is_not_lost(self, world: World) -> None:
+        node = world.add_node()
+        eventually(lambda: world.cluster.view(node).node is not None, "the node")
+        world.add_taint(node, FOREIGN_TAINT)
+        assert FOREIGN_TAINT in world.cluster.add_waiting(node, MARK).taints
+        world.add_taint(node, PERSONS_PREFERENCE)
+        assert {FOREIGN_TAINT, PERSONS_PREFERENCE} <= set(world.cluster.remove_waiting(node, MARK).taints)
 
     def test_the_mode_label(self, world: World) -> None:
         node = world.add_node()
@@ -597,7 +653,9 @@ class ClusterContract:
 
     def test_errors_are_ours(self, world: World) -> None:
         nowhere = "netkit-rollout-contract-nowhere"
-        for act in (world.cluster.cordon, world.cluster.uncordon, world.cluster.add_taint, world.cluster.remove_taint):
+        cluster = world.cluster
+        waits = (cluster.add_waiting, cluster.remove_waiting)
+        for act in (cluster.cordon, cluster.uncordon, cluster.add_taint, cluster.remove_taint, *waits):
             with pytest.raises(Foreign) as caught:
                 act(nowhere, MARK)
             assert caught.value.message.startswith("cannot ")

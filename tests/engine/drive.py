@@ -21,6 +21,7 @@ from rollout.domain.node import DatapathMode
 from rollout.domain.plan import Plan
 from rollout.domain.policy import Policy
 from rollout.engine.resolver import Action, Begin, Decision, Gate, Settle, Surroundings, decide
+from rollout.engine.waiting import MarkWaiting
 from tests.builders import at
 
 NAMES = ("n1", "n2", "n3", "n4", "n5")
@@ -91,7 +92,7 @@ class Drive:
         for action in actions:
             if isinstance(action, Gate):
                 self.gating = action
-            else:
+            elif not isinstance(action, MarkWaiting):
                 assert action.node not in self.busy
                 self.busy[action.node] = action
                 self.record(Intent(action.node, action.track, action.step, action.attempt, {}, at(10**6), 1))

@@ -24,6 +24,7 @@ from rollout.domain.node import (
     ANNOTATION_ROLLOUT,
     LABEL_MODE,
     TAINT_EVACUATE,
+    TAINT_WAITING,
     Node,
     OwnerMark,
     Pod,
@@ -81,7 +82,6 @@ class FakeCluster(ClusterRules):
 
     hook: Hook = lambda _when, _method, _args: None
     events: list[tuple[str, str, str]] = field(default_factory=list)
-
     workloads: tuple[Workload, ...] = ()
     claims: tuple[VolumeClaim, ...] = ()
     namespaces: dict[str, Mapping[str, str]] = field(default_factory=dict)
@@ -89,6 +89,7 @@ class FakeCluster(ClusterRules):
     api_groups: frozenset[str] = frozenset({"apps", "batch", "cilium.io", "policy"})
     unreadable: dict[str, str] = field(default_factory=dict)
     """Kinds that this caller may not list, with why: a snapshot has none of them, and says so."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self._counts: Counter[str] = Counter()
@@ -126,10 +127,10 @@ class FakeCluster(ClusterRules):
             requests={"list nodes": 1, "list pods": 1},
         )
 
-    @_port
     def _readable(self, kind: str) -> bool:
         return kind not in self.unreadable
 
+    @_port
     def agent_install(self) -> AgentInstall:
         """How the agent is installed."""
         return self._install()
@@ -221,7 +222,9 @@ class FakeCluster(ClusterRules):
             {"unschedulable": found.unschedulable or mark.prior_unschedulable}
         )
         ours = {ANNOTATION_ROLLOUT: mark.rollout, ANNOTATION_PLAN: mark.plan, ANNOTATION_PRIOR: prior}
-        return self.change_node(node, unschedulable=True, annotations={**found.annotations, **ours})
+        own = (mark.rollout, mark.supersedes or mark.rollout)
+        taints = tuple(t for t in found.taints if t.key != TAINT_WAITING or t.value not in own)
+        return self.change_node(node, unschedulable=True, annotations={**found.annotations, **ours}, taints=taints)
 
     @_port
     def uncordon(self, node: str, mark: OwnerMark) -> Node:
@@ -248,12 +251,33 @@ class FakeCluster(ClusterRules):
         found, rest = self._without_our_taint(node, mark)
         return found if rest == found.taints else self.change_node(node, taints=rest)
 
-    def _without_our_taint(self, name: str, mark: OwnerMark) -> tuple[Node, tuple[Taint, ...]]:
+    @_port
+    def waiting(self) -> Mapping[str, str]:
+        """Nodes that carry our PreferNoSchedule taint."""
+        found = ((n.name, t.value) for n in self.nodes.values() for t in n.taints if t.key == TAINT_WAITING)
+        return dict(sorted(found))
+
+    @_port
+    def add_waiting(self, node: str, mark: OwnerMark) -> Node:
+        """Our PreferNoSchedule taint."""
+        found, rest = self._without_our_taint(node, mark, TAINT_WAITING)
+        ours = Taint(TAINT_WAITING, mark.rollout, "PreferNoSchedule")
+        return found if ours in found.taints else self.change_node(node, taints=(*rest, ours))
+
+    @_port
+    def remove_waiting(self, node: str, mark: OwnerMark) -> Node:
+        """That taint away."""
+        found, rest = self._without_our_taint(node, mark, TAINT_WAITING)
+        return found if rest == found.taints else self.change_node(node, taints=rest)
+
+    def _without_our_taint(
+        self, name: str, mark: OwnerMark, key: str = TAINT_EVACUATE
+    ) -> tuple[Node, tuple[Taint, ...]]:
         node = self._node(name)
         for taint in node.taints:
-            if taint.key == TAINT_EVACUATE and taint.value not in (mark.rollout, mark.supersedes or mark.rollout):
+            if taint.key == key and taint.value not in (mark.rollout, mark.supersedes or mark.rollout):
                 raise _not_ours(f"cannot change the taint of node {name}: it is rollout {taint.value}'s")
-        return node, tuple(t for t in node.taints if t.key != TAINT_EVACUATE)
+        return node, tuple(t for t in node.taints if t.key != key)
 
     @_port
     def assign_mode(self, node: str, value: str) -> Node:

@@ -242,12 +242,12 @@ class ClusterRules:
         self._put_pod(replace(fresh, restarts=0, waiting=""))
 
     def _place_pending(self) -> None:
-        """The scheduler: the schedulable node with the fewest pods, by name when equal."""
+        """The scheduler: the schedulable node with the fewest pods, by name when equal; what is preferred not, last."""
         for pod in [p for p in self.pods.values() if not p.node and not p.terminating]:
             fits = [node for node in self.nodes.values() if _may_run(node, pod)]
             if not fits:
                 continue
-            best = min(fits, key=lambda node: (len(self.pods_on(node.name)), node.name))
+            best = min(fits, key=lambda node: (_put_off(node, pod), len(self.pods_on(node.name)), node.name))
             self._put_pod(replace(pod, node=best.name))
             self._start_later(pod.ref)
 
@@ -410,6 +410,10 @@ def refusal_text(mode: str, pods: Mapping[str, str]) -> str:
 def _may_run(node: Node, pod: Pod) -> bool:
     blocked = any(t.effect in ("NoSchedule", "NoExecute") and not pod.tolerates(t) for t in node.taints)
     return node.ready is True and not node.unschedulable and not blocked
+
+
+def _put_off(node: Node, pod: Pod) -> bool:
+    return any(t.effect == "PreferNoSchedule" and not pod.tolerates(t) for t in node.taints)
 
 
 def _share(text: str, whole: int) -> int:

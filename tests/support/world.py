@@ -11,11 +11,13 @@ from typing import Any
 
 from rollout.app.apply import Application
 from rollout.app.approve import approve
+from rollout.app.journal import load
 from rollout.app.make_plan import PlanResult, plan_rollout
 from rollout.app.world import Who, World
 from rollout.domain.inventory import Observation
 from rollout.domain.journal import Entry, RolloutState
-from rollout.domain.node import DaemonSet, DatapathMode, Toleration
+from rollout.domain.lifecycle import NodePhase
+from rollout.domain.node import TAINT_WAITING, DaemonSet, DatapathMode, Toleration
 from rollout.domain.policy import Policy
 from rollout.ports.hosts import Host, HostResult, HostRun
 from tests.builders import AGENT_UID, NOW, agent_install, budget, node, pod
@@ -27,6 +29,7 @@ from tests.fakes.observer import (
     capability_document,
     counters_document,
     drops_document,
+    host_document,
     links_document,
     path_document,
     policy_document,
@@ -36,10 +39,10 @@ from tests.fakes.observer import (
 )
 from tests.fakes.probes import FakeProbes
 from tests.fakes.signals import FakeSignals
+from tests.fakes.signatures import FakeSignatures
 from tests.fakes.store import MemoryJournalStore, MemoryState
 
 KIND = {"veth": "veth", "netkit": "netkit/l3", "netkit-l2": "netkit/l2"}
-from tests.fakes.signatures import FakeSignatures
 
 BATCH = {"job": "batch"}
 """What the second budget matches: no pod, until one is made to stick."""
@@ -121,10 +124,10 @@ class Model:
         self.observer = FakeObserver(self.clock, self._document)
         self.probes = FakeProbes(self.cluster)
         self.signals = FakeSignals()
+        self.signatures = FakeSignatures()
 
     def settle(self, seconds: float = 60) -> None:
         """Let everything that is under way come to its end."""
-        self.signatures = FakeSignatures()
         for _ in range(60):
             self.clock.wait(seconds / 60)
             self.cluster.play()
@@ -149,10 +152,10 @@ class Model:
             "observer": self.observer,
             "probes": self.probes,
             "signals": self.signals,
+            "signatures": self.signatures,
             "store": MemoryJournalStore(self.state),
             "clock": self.clock,
             "reporter": QuietReporter(),
-            "signatures": self.signatures,
             "who": Who("ann", "bastion", 1),
         }
         return World(**(values | more))
@@ -176,12 +179,18 @@ class Model:
                 found[each.node].add(self.cluster.links[each.ref.uid])
         return found
 
+    def _waits(self, name: str, rollout: str) -> bool:
+        """Whether a node still waits for its turn in a rollout that has not ended."""
+        state = load(MemoryJournalStore(self.state), rollout)[1]
+        return state.ended is None and state.node(name).phase is NodePhase.PENDING
+
     def leftovers(self) -> list[str]:
-        """What nodes still carry of ours."""
+        """What nodes still carry of ours, and should not."""
         found = []
         for each in self.cluster.nodes.values():
             found += [f"{each.name} is cordoned"] if each.unschedulable else []
-            found += [f"{each.name} has {t.key}" for t in each.taints]
+            marks = [t for t in each.taints if t.key != TAINT_WAITING or not self._waits(each.name, t.value)]
+            found += [f"{each.name} has {t.key}" for t in marks]
             found += [f"{each.name} has {key}" for key in each.annotations if key.startswith("netkit-rollout.io/")]
         self.settle()
         return found + [f"pod {each.ref} is left" for each in self.cluster.pods.values() if each.is_probe]
@@ -228,6 +237,7 @@ class Model:
             "policy": lambda: policy_document(inputs),
             "path": lambda: path_document(*links),
             "drops": drops_document,
+            "host": host_document,
             "tcp": tcp_document,
         }
         return made[probe]()

@@ -8,25 +8,26 @@ them.
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import uuid4
 
 import msgspec
-
 import pytest
+
 from rollout.adapters.kubernetes import KubernetesCluster
 from rollout.adapters.kubernetes.connection import MERGE_PATCH, Connection
 from rollout.adapters.kubernetes.request import APPS, CILIUM, CORE, POLICY, Request
 from rollout.domain.errors import NotFound, NotPermitted
 from rollout.domain.node import PodRef, Taint
-
 from rollout.domain.scheduling import ANYWHERE, LabelRequirement, LabelSelector, Scheduling
+
 _IMAGE = "registry.k8s.io/pause:3.10"
 _TRIES = 50
-
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+
 
 class ApiWorld:
     """A namespace and nodes of its own behind an API."""
@@ -38,10 +39,10 @@ class ApiWorld:
         forbid: Callable[[str], Callable[[], None]] | None = None,
     ) -> None:
         self._api = connection
-        self._mark = uuid4().hex[:8]
         self._forbid = forbid
         self._allow: list[Callable[[], None]] = []
         self._volumes: list[str] = []
+        self._mark = uuid4().hex[:8]
         self.namespace = f"netkit-rollout-contract-{self._mark}"
         self._nodes: list[str] = []
         self._pods: list[PodRef] = []
@@ -53,19 +54,19 @@ class ApiWorld:
         return self._cluster
 
     def close(self) -> None:
-        self._cluster.close()
         for allow in self._allow:
             allow()
+        self._cluster.close()
         for pod in self._pods:
             with contextlib.suppress(NotFound):
                 self.remove_pod(pod)
         for name in self._nodes:
             with contextlib.suppress(NotFound):
                 self.remove_node(name)
-        with contextlib.suppress(NotFound):
         for name in self._volumes:
             with contextlib.suppress(NotFound):
                 self._api.call(Request("delete", "persistentvolumes", name=name))
+        with contextlib.suppress(NotFound):
             self._api.call(Request("delete", "namespaces", name=self.namespace))
         self._api.close()
 
@@ -87,7 +88,9 @@ class ApiWorld:
         self._patch_node(name, {"metadata": {"annotations": {key: value}}})
 
     def add_taint(self, name: str, taint: Taint) -> None:
-        self._patch_node(name, {"spec": {"taints": [{"key": taint.key, "value": taint.value, "effect": taint.effect}]}})
+        found = json.loads(self._api.call(Request("get", "nodes", name=name)))["spec"].get("taints", [])
+        fresh = {"key": taint.key, "value": taint.value, "effect": taint.effect}
+        self._patch_node(name, {"spec": {"taints": [*found, fresh]}})
 
     def _patch_node(self, name: str, patch: dict[str, Any]) -> None:
         self._api.call(Request("patch", "nodes", name=name), body=patch, kind=MERGE_PATCH)
@@ -195,11 +198,11 @@ class ApiWorld:
             "namespaces": "Namespace",
             "nodes": "Node",
             "pods": "Pod",
+            "persistentvolumes": "PersistentVolume",
+            "persistentvolumeclaims": "PersistentVolumeClaim",
             "configmaps": "ConfigMap",
             "daemonsets": "DaemonSet",
             "poddisruptionbudgets": "PodDisruptionBudget",
-            "persistentvolumes": "PersistentVolume",
-            "persistentvolumeclaims": "PersistentVolumeClaim",
         }
         version = group.removeprefix("/apis/").removeprefix("/api/")
         whole = {"apiVersion": version, "kind": kinds[plural], **body}
