@@ -166,3 +166,11 @@ def _closes(policy: Policy, at: datetime) -> datetime | None:
             ends = inside.end
     known = [moment for moment in (ends, frozen) if moment is not None and moment <= last]
     return min(known, default=None)
+
+
+def least_node_s(policy: Policy) -> int:
+    """Seconds that one node takes at the very least, by the policy's fixed waits: watching twice, and the soak.
+
+    A lower bound that always holds; drains and restarts come on top, and take as long as they take.
+    """
+    return policy.soak_fenced_s + 2 * policy.probes.window_s
