@@ -10,6 +10,7 @@ from typing import TypeVar, cast
 from rollout.adapters.kubernetes.collect import collect_snapshot
 from rollout.adapters.kubernetes.connection import Connection
 from rollout.domain.inventory import ClusterSnapshot, Inventory, Observation
+from rollout.domain.node import Node
 from tests.builders import NOW, capability_document, seen
 from tests.support.fleet import documents, workloads
 from tests.support.fleet.placement import DAEMONS, SENSOR, Placed, Placement, daemon_pods
@@ -169,14 +170,19 @@ class Fleet:
         return collect_snapshot(cast(Connection, ShelfConnection(self.shelf)), None, NOW)
 
     def inventory(self) -> Inventory:
-        """The snapshot with what probes say of sound nodes; those with an old kernel have no netkit."""
-        observations = {m.name: seen(m.name) for m in self.machines}
-        for machine in self.machines:
-            if machine.kernel == OLD_KERNEL:
-                observations[machine.name]["capability"] = Observation(
-                    machine.name, "capability", NOW, capability_document(())
-                )
-        return Inventory(self.snapshot(), observations)
+        """The snapshot with what probes say of such nodes."""
+        snapshot = self.snapshot()
+        return Inventory(snapshot, observations(snapshot.nodes))
+
+
+def observations(nodes: Iterable[Node]) -> dict[str, dict[str, Observation]]:
+    """What probes say of sound nodes; those with an old kernel have no netkit."""
+    found = {node.name: seen(node.name) for node in nodes}
+    for node in nodes:
+        if node.kernel == OLD_KERNEL:
+            bare = Observation(node.name, "capability", NOW, capability_document(()))
+            found[node.name]["capability"] = bare
+    return found
 
 
 def _lazily(things: Sequence[T], make: Callable[[T], documents.Doc]) -> Rows:

@@ -38,14 +38,14 @@ class Shelf:
     """Answers GET requests from lists and single objects."""
 
     def __init__(self, lists: Mapping[str, Rows], single: Mapping[str, bytes]) -> None:
-        self._lists = lists
+        self.lists = lists
         self._single = single
 
     def answer(self, path: str, query: Mapping[str, Any]) -> bytes | None:
         """The body for a path, None when nothing is there."""
         if path in self._single:
             return self._single[path]
-        rows = self._lists.get(path)
+        rows = self.lists.get(path)
         if rows is None:
             return None
         return rows.page(int(query.get("continue") or 0), int(query.get("limit") or 0))
