@@ -20,6 +20,10 @@ SCHEMA = 3
 2: checks, probes and gates. 3: drain proof, limits, cohorts, blast radius, estimate, approval rules."""
 
 
+ADOPT = "adopt"
+"""Purpose of a plan for newly joined nodes."""
+
+
 class Going(Enum):
     """What the drain proof says of a pod."""
 
@@ -73,6 +77,11 @@ class NodeFacts:
     """Effective agent settings that matter to the switch, from ConfigMap and CiliumNodeConfigs."""
     links: Mapping[str, int] = field(default_factory=dict)
     """Endpoint host links by kind, when planned. Information: pods come and go."""
+    ready: bool = True
+    taints: tuple[str, ...] = ()
+    """Other people's NoSchedule and NoExecute taints, as `key=value:effect`; conditions of the node left out."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Labels that limits rest on: zone, roles, and what the policy selects and spreads by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +112,11 @@ class NodePlan:
     """Nodes with equal text are alike (policy `cohorts`)."""
     zone: str = ""
     """Where it stands, for the map of nodes; empty: not told."""
+
+    @property
+    def has_baseline(self) -> bool:
+        """Whether the node is observed before any change; without it nothing is compared with what was before."""
+        return any(step.kind is StepKind.BASELINE for step in self.steps)
 
     def track(self, track: Track) -> tuple[PlannedStep, ...]:
         """The steps of one of the node's ways."""
@@ -215,7 +229,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One preflight row as it stood: pass, warn, block, waived or unknown, with the words shown to people."""
+    """One preflight row as it stood: pass, info, warn, block, waived or unknown, with the words shown to people."""
 
     rule: str
     node: str
@@ -224,6 +238,8 @@ class Finding:
     message: str
     remedy: str = ""
     source: str = ""
+    count: int = 0
+    """Nodes on which a node's row passed, told in one finding for all of them; 0: one node, or the cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,8 +275,14 @@ class ClusterFacts:
     node_config_digest: str
     """SHA-256 of all foreign CiliumNodeConfigs' names, selectors and defaults."""
     budgets: Mapping[str, str]
-    """PodDisruptionBudgets that bound planned evictions: namespace/name to uid and limits."""
+    """PodDisruptionBudgets that bound planned evictions: namespace/name to uid, limits and selector."""
     fleet: int
+    agent_generation: int = 0
+    """Generation of the agent's DaemonSet: it grows with every change of its pod template."""
+    config: Mapping[str, str] = field(default_factory=dict)
+    """Keys of the agent's ConfigMap, each with the start of its value's SHA-256: tells which key changed."""
+    node_configs: Mapping[str, str] = field(default_factory=dict)
+    """Foreign CiliumNodeConfigs by name, each with the start of its content's SHA-256."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +303,7 @@ class Plan:
     """How many rollouts this state file had started on this cluster, plus one: a used plan never comes back."""
     program: str
     purpose: str
-    """rollout, or rollback of which rollout."""
+    """rollout, adopt, or rollback of which rollout."""
     supersedes: str
     """Id of the rollout this one takes back; its marks on nodes may be replaced by ours. Empty otherwise."""
     policy: Policy
@@ -325,9 +347,18 @@ class Plan:
         return eviction_namespaces(self.nodes)
 
     @property
+    def adopts(self) -> bool:
+        """Whether this plan labels newly joined nodes that have no endpoint of the old kind."""
+        return self.purpose == ADOPT
+
+    @property
     def takes_back(self) -> bool:
         """Whether this plan takes another rollout back."""
         return bool(self.supersedes)
+
+    def has(self, name: str) -> bool:
+        """Whether a node is in the plan."""
+        return name in self._by_name
 
     def node(self, name: str) -> NodePlan:
         """The part of one node. Raises KeyError."""

@@ -7,10 +7,10 @@ is followed. The patch that cordons a node takes it off, so the nodes named here
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from rollout.domain.journal import NodeState, RolloutState, WaitingIntent
+from rollout.domain.journal import RolloutState, WaitingIntent
 from rollout.domain.lifecycle import NodePhase, RolloutPhase
 from rollout.domain.plan import Plan
 from rollout.domain.step import StepKind
@@ -49,7 +49,7 @@ def marks_wanted(
     known = dict.fromkeys(state.waiting.nodes, rollout) | {
         name: owner for name, owner in carriers.items() if owner in (rollout, plan.supersedes)
     }
-    pending = {node.name for node in plan.nodes if _waits(plan, state.node(node.name))}
+    pending = {node.name for node in plan.nodes if _waits(plan, state, node.name)}
     free = _to_free(plan, state, known)
     kept = {name for name, owner in known.items() if owner == rollout} - set(free)
     put = pending - kept if state.waiting.due and state.phase is RolloutPhase.RUNNING else set()
@@ -61,16 +61,18 @@ def _wanted(plan: Plan) -> bool:
     return plan.policy.soft_taint or plan.takes_back
 
 
-def _waits(plan: Plan, node: NodeState) -> bool:
-    return plan.policy.soft_taint and node.phase is NodePhase.PENDING
+def _waits(plan: Plan, state: RolloutState, name: str) -> bool:
+    return plan.policy.soft_taint and plan.has(name) and state.node(name).phase is NodePhase.PENDING
 
 
-def _comes_to_cordon(plan: Plan, node: NodeState) -> bool:
+def _comes_to_cordon(plan: Plan, state: RolloutState, name: str) -> bool:
     """On its way to the step that takes the taint off by itself."""
+    node = state.node(name)
     on_its_way = node.phase in (NodePhase.RUNNING, NodePhase.HELD)
     return on_its_way and plan.policy.soft_taint and not any(step is StepKind.CORDON for _, step in node.done)
 
 
-def _to_free(plan: Plan, state: RolloutState, carriers: Mapping[str, str] | frozenset[str]) -> tuple[str, ...]:
-    nodes = (state.node(name) for name in carriers if name not in state.waiting.failed)
-    return tuple(sorted(n.name for n in nodes if not _waits(plan, n) and not _comes_to_cordon(plan, n)))
+def _to_free(plan: Plan, state: RolloutState, carriers: Iterable[str]) -> tuple[str, ...]:
+    """Carriers that neither wait for their turn nor come to the cordon, nodes of other plans among them."""
+    able = (name for name in carriers if name not in state.waiting.failed)
+    return tuple(sorted(n for n in able if not _waits(plan, state, n) and not _comes_to_cordon(plan, state, n)))
