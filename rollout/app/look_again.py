@@ -47,7 +47,8 @@ def _look(
                     unseen[name] = probing.unseen(name, world, error)
         looked = _observe(world, plan, names, rigs, cancel)
         seen = {name: {**looked[name], **unseen.get(name, {})} for name in names}
-        looks = {name: _judge(plan, name, seen[name], baselines[name]) for name in names}
+        known = {name: baselines[name] if plan.node(name).has_baseline else None for name in names}
+        looks = {name: _judge(plan, name, seen[name], known[name]) for name in names}
         for name, rig in rigs.items():
             if looks[name].status is not Status.PASS and not probing.intact(world, plan.policy.probes, rig):
                 looks[name] = NodeLook(Status.INCONCLUSIVE, "reach", "its probe pods or peers went away meanwhile")
@@ -83,7 +84,7 @@ def _observe(
     return world.observer.observe(hosts, probes, wall_s=world.observe_s, cancel=cancel, inputs=inputs)
 
 
-def _judge(plan: Plan, name: str, seen: Seen, baseline: Seen) -> NodeLook:
+def _judge(plan: Plan, name: str, seen: Seen, baseline: Seen | None) -> NodeLook:
     target = plan.node(name).target
     verdicts = judge_node(name, seen, baseline, target, policy=plan.policy, quick=True)
     counted = levels(target, plan.policy, quick=True, baseline=baseline)

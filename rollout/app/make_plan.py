@@ -11,7 +11,7 @@ from rollout.app.world import World
 from rollout.domain.errors import NotFound, RolloutError
 from rollout.domain.inventory import Inventory
 from rollout.domain.lifecycle import RolloutPhase
-from rollout.domain.plan import Finding, Hook, Plan
+from rollout.domain.plan import ADOPT, Finding, Hook, Plan
 from rollout.domain.policy import Policy
 from rollout.planning.lint import lint
 from rollout.planning.planner import PlanRequest, TakesBack, make_plan, select_nodes
@@ -39,15 +39,23 @@ def plan_rollout(world: World, policy: Policy) -> PlanResult:
     return save_plan(world, collect(world, policy.nodes), policy)
 
 
-def save_plan(world: World, inventory: Inventory, policy: Policy, takes_back: TakesBack | None = None) -> PlanResult:
-    """Plan from an inventory, lint, save."""
-    purpose = f"rollback of {takes_back.rollout}" if takes_back else "rollout"
+def save_plan(
+    world: World,
+    inventory: Inventory,
+    policy: Policy,
+    takes_back: TakesBack | None = None,
+    *,
+    adopts: bool = False,
+) -> PlanResult:
+    """Plan from an inventory, lint, save. `adopts`: only newly joined nodes without endpoints of the old kind."""
+    purpose = f"rollback of {takes_back.rollout}" if takes_back else ADOPT if adopts else "rollout"
     identity = inventory.cluster.identity
     request = PlanRequest(
         serial=world.store.serial(identity.uid),
         program=__version__,
         purpose=purpose,
         takes_back=takes_back,
+        adopts=adopts,
         hooks=tuple(Hook(name, digest, empty) for name, (digest, empty) in sorted(world.hosts.hooks().items())),
         playbooks=world.hosts.playbook_digests(),
     )

@@ -230,6 +230,34 @@ _ROWS = (
 STEPS: Mapping[StepKind, StepSpec] = {row.kind: row for row in _ROWS}
 
 
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """The steps of a node's three tracks, in order."""
+
+    forward: tuple[StepKind, ...]
+    returning: tuple[StepKind, ...]
+    backing: tuple[StepKind, ...]
+
+
+RETURN_STEPS: tuple[StepKind, ...] = (StepKind.RELEASE, StepKind.UNCORDON)
+"""Undo of a node that was never armed."""
+
+_LEFT_OUT_OF_ADOPTING = frozenset({StepKind.BASELINE, StepKind.SOAK})
+"""A node without workload has nothing to compare with and nothing to watch under the fence."""
+
+
+def ways(method: Method, *, adopts: bool = False) -> Ways:
+    """A node's ways by method (design 4).
+
+    `adopts`: a newly joined node without an endpoint of the old kind. Drain and evacuate stay in its way: they have
+    nothing to do unless a pod came in the moment before the cordon, and then they do it as they should.
+    """
+    forward = forward_steps(method)
+    if adopts:
+        forward = tuple(kind for kind in forward if kind not in _LEFT_OUT_OF_ADOPTING)
+    return Ways(forward, RETURN_STEPS, back_steps(method))
+
+
 def forward_steps(method: Method) -> tuple[StepKind, ...]:
     """One node's way, by method (design 4)."""
     change = StepKind.RESTART_AGENT if method is Method.RESTART else StepKind.REBOOT
@@ -248,10 +276,6 @@ def forward_steps(method: Method) -> tuple[StepKind, ...]:
         StepKind.SOAK,
         StepKind.UNCORDON,
     )
-
-
-RETURN_STEPS: tuple[StepKind, ...] = (StepKind.RELEASE, StepKind.UNCORDON)
-"""Undo of a node that was never armed."""
 
 
 def back_steps(method: Method) -> tuple[StepKind, ...]:

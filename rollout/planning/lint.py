@@ -6,14 +6,14 @@ from collections import Counter
 
 from rollout.domain.node import NODE_CONFIG_NAME, is_object_name
 from rollout.domain.plan import NodePlan, Plan
-from rollout.domain.step import RETURN_STEPS, StepKind, back_steps, forward_steps
+from rollout.domain.step import StepKind, ways
 
 
 def lint(plan: Plan) -> tuple[str, ...]:
     """One sentence per fault; empty for a sound plan."""
     faults = [*_membership(plan), *_waves(plan), *_node_configs(plan), *_findings(plan)]
     for node in plan.nodes:
-        faults += _node(node)
+        faults += _node(node, plan.adopts)
     return tuple(faults)
 
 
@@ -67,11 +67,12 @@ def _findings(plan: Plan) -> list[str]:
     ]
 
 
-def _node(node: NodePlan) -> list[str]:
+def _node(node: NodePlan, adopts: bool) -> list[str]:
     faults = []
     if not is_object_name(node.name):
         faults.append(f"{node.name!r} is not a node name")
-    wanted = {"steps": forward_steps(node.method), "returning": RETURN_STEPS, "backing": back_steps(node.method)}
+    allowed = ways(node.method, adopts=adopts)
+    wanted = {"steps": allowed.forward, "returning": allowed.returning, "backing": allowed.backing}
     for name, kinds in wanted.items():
         if tuple(step.kind for step in getattr(node, name)) != kinds:
             faults.append(f"node {node.name}: its {name} are not those of method {node.method.value}")

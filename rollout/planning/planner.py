@@ -33,8 +33,9 @@ from rollout.domain.plan import (
 )
 from rollout.domain.policy import MethodChoice, Policy
 from rollout.domain.scheduling import selector_matches
-from rollout.domain.step import RETURN_STEPS, StepKind, back_steps, forward_steps
+from rollout.domain.step import StepKind, ways
 from rollout.domain.times import StepTime
+from rollout.planning.adopt import not_adoptable
 from rollout.planning.blast import blast_radius, require_watchable
 from rollout.planning.cohorts import cohort_of
 from rollout.planning.drain import Fate, PodFate, evictable, fates
@@ -70,6 +71,8 @@ class PlanRequest:
     takes_back: TakesBack | None = None
     hooks: tuple[Hook, ...] = ()
     playbooks: Mapping[str, str] | None = None
+    adopts: bool = False
+    """Only newly joined nodes that have no endpoint of the old kind: no baseline, no soak. Purpose `ADOPT`."""
     history: tuple[StepTime, ...] = ()
     """How long steps took before; with other times the estimate is another, hence the plan's bytes."""
 
@@ -100,7 +103,8 @@ def make_plan(inventory: Inventory, policy: Policy, request: PlanRequest) -> Pla
         _plan_node(inventory, policy, node, request, proof, configs) for node in able if node.name in proof.nodes
     )
     if not planned:
-        raise Refused("nothing-to-do", "cannot plan: no node may move", hint=_why_nothing(excluded))
+        verb = "adopt" if request.adopts else "plan"
+        raise Refused("nothing-to-do", f"cannot {verb}: no node may move", hint=_why_nothing(excluded))
     zones = inventory.cluster.nodes_by_name
     left_out = tuple(replace(e, zone=zones[e.node].zone) for e in sorted(excluded, key=lambda e: e.node))
     return _assemble(inventory, policy, request, agent, packing, planned, left_out, findings)
@@ -172,6 +176,8 @@ def _reasons(
         reasons.append(f"rollout {foreign} has its mark on it: finish or roll back that one first")
     if source is None and not blocking:
         reasons.append("the mode its agent runs in could not be told")
+    if request.adopts:
+        reasons += not_adoptable(inventory, policy, node)
     method = choose_method(inventory, policy, node)
     reasons += never_empties(inventory, policy, node, method)
     return tuple(reasons)
@@ -236,6 +242,7 @@ def _plan_node(
     source = _source(inventory, node, request)
     assert source is not None
     sorted_fates = fates(inventory.pods_on(node.name), policy.drain)
+    way = ways(method, adopts=request.adopts)
     assign = _intended_label(inventory, policy, node)
     version = inventory.cluster.node_config_version
     change = configs.change(node.labels, _node_config(agent, version, assign) if assign else None)
@@ -247,9 +254,9 @@ def _plan_node(
         assign=assign,
         assign_back=_label(node),
         facts=facts,
-        steps=_steps(policy, forward_steps(method)),
-        returning=_steps(policy, RETURN_STEPS),
-        backing=_steps(policy, back_steps(method)),
+        steps=_steps(policy, way.forward),
+        returning=_steps(policy, way.returning),
+        backing=_steps(policy, way.backing),
         evictions=tuple(_evicted(inventory, one) for one in proof.nodes[node.name]),
         daemon_pods=_pods(sorted_fates, Fate.LEAVES_BY_TAINT),
         stragglers=_pods(sorted_fates, Fate.STRAGGLER),

@@ -81,9 +81,9 @@ class ClusterRules:
     def remove_node(self, name: str) -> None:
         """A machine is taken away, with its pods."""
         with self._lock:
+            self.nodes.pop(name)
             for pod in self.pods_on(name):
                 self._drop(pod, back=True)
-            self.nodes.pop(name)
             self.modes.pop(name, None)
             self._touch(name)
 

@@ -100,7 +100,12 @@ def judge_as_is(ctx: StepContext, seen: Seen) -> tuple[tuple[Verdict, ...], Mapp
 
 
 def to_compare_with(ctx: StepContext) -> Seen | None:
-    """The stored baseline; None for a node that a rollback found broken: nothing good can be asked of that."""
+    """The stored baseline; None when the plan has none, and for a node that a rollback found broken.
+
+    Nothing good can be asked of a broken one.
+    """
+    if not ctx.node.has_baseline:
+        return None
     baseline = baseline_of(ctx)
     if ctx.plan.takes_back and decide(*judge_as_is(ctx, baseline)) is not Status.PASS:
         return None
