@@ -1,0 +1,311 @@
+"""Empty the nodes of a plan in thought, round by round, and write down what becomes of each pod.
+
+A round: nodes start while the limits let them; every node in flight asks for the eviction of what is left on it, once
+per pod; then the evicted pods are gone, their replacements find a place and become Ready, and nodes that are empty come
+back. So within a round no budget is filled up again, which is the careful reading of nodes that are drained at once.
+When a round changes nothing, something never will: the node that holds it is given back, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rollout.domain.limits import FLEET_LIMIT, LimitIndex
+from rollout.domain.node import Node
+from rollout.domain.plan import Going, Wave
+from rollout.planning.proof import words
+from rollout.planning.proof.budgets import Allowance, never_allows
+from rollout.planning.proof.places import Places
+from rollout.planning.proof.replicas import Replica, Roster, blocking_sibling
+
+_TOO_OFTEN = 3
+"""After so many landings on nodes that are being emptied, a replacement is taken to do so for ever."""
+
+
+class Flight:
+    """The state of the world while waves fly. `cordoned` are nodes that others cordoned: they stay so."""
+
+    def __init__(
+        self, nodes: Sequence[Node], roster: Roster, places: Places, limits: LimitIndex, cordoned: frozenset[int]
+    ) -> None:
+        self._nodes = nodes
+        self._roster = roster
+        self._places = places
+        self._limits = limits
+        self._cordoned = cordoned
+        self._number = {node.name: number for number, node in enumerate(nodes)}
+        self._flying: dict[int, None] = {}
+        self._done: set[int] = set()
+        self._evicted: list[Replica] = []
+        self._pending: list[Replica] = list(roster.pending)
+        self._uncounted: dict[Allowance, None] = {}
+        self._returned = False
+        self.stuck: dict[int, list[Replica]] = {}
+        """Replicas that keep a node from becoming empty, by node."""
+
+    def fly(self, waves: Sequence[Wave]) -> None:
+        """Take all waves through. Afterwards every replica that was on their nodes says what becomes of it."""
+        names = {name for wave in waves for name in wave.nodes}
+        foreign = {n.name for n in self._nodes if n.name not in names and (n.ready is not True or n.unschedulable)}
+        for wave in waves:
+            todo = [self._number[name] for name in wave.nodes]
+            while todo or self._flying:
+                todo = self._start(todo, foreign)
+                if not self._round():
+                    self._unknot()
+        for replica in self._pending:
+            if replica.home is not None:
+                self._no_place(replica)
+
+    # -- one round ---------------------------------------------------------------------------------------------------
+
+    def _start(self, todo: list[int], foreign: set[str]) -> list[int]:
+        """Start what may start; what must wait. One node at least is in flight: outages of others end some day."""
+        if not todo:
+            return todo
+        out = foreign | {self._nodes[number].name for number in self._flying}
+        left: list[int] = []
+        for place, number in enumerate(todo):
+            name = self._nodes[number].name
+            limit = self._limits.blocks(name, out)
+            if limit is None:
+                self._take_off(number)
+                out.add(name)
+            elif limit == FLEET_LIMIT:
+                left += todo[place:]
+                break
+            else:
+                left.append(number)
+        if not self._flying:
+            self._take_off(left.pop(0))
+        return left
+
+    def _take_off(self, number: int) -> None:
+        self._flying[number] = None
+        self._places.cordon(number)
+
+    def _round(self) -> bool:
+        """Whether anything moved."""
+        moved = sum(self._sweep(number) for number in self._flying)
+        moved += self._place_evicted()
+        moved += self._count_budgets()
+        empty = [number for number in self._flying if not self._roster.on[number]]
+        for number in empty:
+            self._land(number)
+        return bool(moved + self._place_pending() + len(empty))
+
+    def _sweep(self, number: int) -> int:
+        residents = self._roster.on[number]
+        if not residents:
+            return 0
+        left = [replica for replica in residents if not self._evict(replica, number)]
+        gone = len(residents) - len(left)
+        self._roster.on[number] = left
+        if gone:
+            self._places.emptier(number)
+        return gone
+
+    def _evict(self, replica: Replica, number: int) -> bool:
+        """Whether the API lets it go."""
+        if replica.going is Going.NEVER:
+            return False
+        if not replica.ignores_budgets and not self._budget_lets_go(replica):
+            return False
+        replica.node = None
+        if replica.pod.terminating:
+            replica.settle(Going.NOW)
+            return True
+        self._places.leave(replica.kind, number)
+        if replica.is_replaced:
+            for allowance in replica.allowances:
+                allowance.missing += replica.ready
+            self._evicted.append(replica)
+        else:
+            self._goes(replica, "")
+        return True
+
+    def _budget_lets_go(self, replica: Replica) -> bool:
+        allowances = replica.allowances
+        if not allowances:
+            return True
+        if len(allowances) > 1:
+            replica.settle(Going.NEVER, *words.two_budgets([a.budget for a in allowances]))
+            return False
+        (allowance,) = allowances
+        if not allowance.admits(ready=replica.ready):
+            replica.refused_by = allowance
+            if not allowance.counted and not allowance.trouble:
+                self._uncounted[allowance] = None
+            if replica.first_refusal is None:
+                replica.first_refusal = _refusal(allowance)
+            return False
+        if allowance.spends(ready=replica.ready):
+            allowance.slack -= 1
+            allowance.last = replica.pod
+        return True
+
+    def _count_budgets(self) -> int:
+        counted = len(self._uncounted)
+        for allowance in self._uncounted:
+            allowance.counted = True
+        self._uncounted.clear()
+        return counted
+
+    # -- places ------------------------------------------------------------------------------------------------------
+
+    def _place_evicted(self) -> int:
+        """Replacements of what just left: those of a StatefulSet in their order, the others as they came."""
+        batch, self._evicted = self._evicted, []
+        if any(replica.in_set for replica in batch):
+            batch.sort(key=lambda replica: (replica.pod.owner_uid, replica.ordinal) if replica.in_set else ("", 0))
+        placed = 0
+        for replica in batch:
+            if self._place(replica, at_once=True):
+                placed += 1
+            else:
+                self._pending.append(replica)
+        self._returned = self._returned or bool(placed and self._pending)
+        return placed
+
+    def _place_pending(self) -> int:
+        """Those that wait look again when something came free."""
+        if not self._pending or not self._returned:
+            return 0
+        self._returned = False
+        batch, self._pending = sorted(self._pending, key=_queue_key), []
+        for replica in batch:
+            if not self._place(replica, at_once=False):
+                self._pending.append(replica)
+        return len(batch) - len(self._pending)
+
+    def _place(self, replica: Replica, *, at_once: bool) -> bool:
+        if replica.placed_by_others:
+            self._ready_again(replica)
+            self._goes(replica, "")
+            return True
+        replica.waits_on = blocking_sibling(replica, self._roster.sets) if replica.in_set else None
+        if replica.waits_on is not None:
+            return False
+        number = self._places.find(replica.kind)
+        if number is None:
+            return False
+        self._places.enter(replica.kind, number)
+        replica.node = number
+        self._ready_again(replica)
+        self._arrive(replica, number, at_once=at_once)
+        return True
+
+    def _ready_again(self, replica: Replica) -> None:
+        for allowance in replica.allowances:
+            if replica.ready:
+                allowance.slack += 1
+                allowance.missing -= replica.home is not None
+
+    def _arrive(self, replica: Replica, number: int, *, at_once: bool) -> None:
+        if number in self._roster.on and number not in self._done:
+            self._roster.on[number].append(replica)
+        if number in self._flying:
+            replica.restless += 1
+            if replica.restless >= _TOO_OFTEN:
+                replica.settle(Going.NEVER, *words.comes_back(self._nodes[number].name))
+            return
+        if replica.home is None or replica.going is not None:
+            return
+        name = self._nodes[number].name
+        if at_once:
+            self._goes(replica, name)
+        elif self._places.only_home(replica.kind) == (number,):
+            local = self._places.has_local_volume(replica.kind)
+            replica.notes.append(words.down_meanwhile(name, local=local))
+            self._goes(replica, name)
+        elif replica.first_refusal is not None:
+            self._goes(replica, name)
+        else:
+            replica.settle(Going.WAITS, *words.waits_for_place(name, replica.pod))
+            replica.lands_on = name
+
+    def _goes(self, replica: Replica, name: str) -> None:
+        if replica.first_refusal is not None:
+            replica.settle(Going.WAITS, *replica.first_refusal)
+        else:
+            replica.settle(Going.NOW)
+        if replica.going is not Going.NEVER and not replica.lands_on:
+            replica.lands_on = name
+
+    def _land(self, number: int) -> None:
+        """An empty node is back in service, on the new side."""
+        del self._flying[number]
+        self._done.add(number)
+        self._come_back(number, done=True)
+
+    def _come_back(self, number: int, *, done: bool) -> None:
+        if number not in self._cordoned:
+            self._places.uncordon(number, done=done)
+            self._returned = True
+
+    # -- when nothing moves ------------------------------------------------------------------------------------------
+
+    def _unknot(self) -> None:
+        """Find who never goes, say why, and give his node back."""
+        roots = [number for number in self._flying if any(self._is_root(r) for r in self._roster.on[number])]
+        for number in roots or list(self._flying)[-1:]:
+            if number not in roots:
+                self._explain_knot(number)
+            self._give_back(number)
+
+    def _is_root(self, replica: Replica) -> bool:
+        """Whether a replica never goes for reasons of its own; says them."""
+        if replica.going is Going.NEVER:
+            return True
+        allowance = replica.refused_by
+        if allowance is None or not allowance.hopeless(ready=replica.ready):
+            return False
+        if allowance.trouble:
+            said = words.cannot_count(allowance)
+        elif never_allows(allowance.budget):
+            said = words.never_allowed(allowance.budget, replica.pod)
+        else:
+            said = words.not_met(allowance, self._roster.unready_of(allowance.budget))
+        replica.settle(Going.NEVER, *said)
+        return True
+
+    def _explain_knot(self, number: int) -> None:
+        """Nobody is hopeless alone: a replacement without a place is waited for."""
+        for replica in self._roster.on[number]:
+            allowance = replica.refused_by
+            pending = next((p for p in self._pending if p.home is not None and allowance in p.allowances), None)
+            if allowance is None or pending is None or pending.home is None:
+                continue
+            if pending.home in self._done:
+                self._no_place(pending)
+            else:
+                home, here = self._nodes[pending.home].name, self._nodes[number].name
+                replica.settle(Going.NEVER, *words.crossing(allowance, pending.pod, home, here))
+
+    def _no_place(self, replica: Replica) -> None:
+        if replica.waits_on is not None:
+            replica.settle(Going.NEVER, *words.waits_for_sibling(replica.waits_on.pod))
+            return
+        kind = replica.kind
+        said = words.no_place(replica.pod, self._places.refusals(kind), self._places.lost_claim(kind))
+        replica.settle(Going.NEVER, *said)
+
+    def _give_back(self, number: int) -> None:
+        del self._flying[number]
+        left = self._roster.on[number]
+        self.stuck[number] = [replica for replica in left if replica.going is Going.NEVER]
+        for replica in left:
+            if replica.going is None:
+                replica.settle(Going.WAITS, *(replica.first_refusal or ("", "")))
+        self._come_back(number, done=False)
+
+
+def _refusal(allowance: Allowance) -> tuple[str, str]:
+    if not allowance.counted and not allowance.trouble:
+        return words.waits_for_count(allowance.budget)
+    return words.waits_for_budget(allowance)
+
+
+def _queue_key(replica: Replica) -> tuple[str, str, int, str]:
+    ref = replica.pod.ref
+    return ref.namespace, replica.pod.owner_name if replica.in_set else ref.name, replica.ordinal, ref.name
