@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 
 from rollout.adapters.kubernetes import ClusterSettings, KubernetesCluster
 from rollout.adapters.kubernetes.watch import WatchTimes
@@ -31,6 +33,19 @@ class StandIn:
 
     def fault(self, **rule: Any) -> Fault:
         return self.running.call(self.server.faults.add, Fault(**rule))
+
+    def define(self, definition: dict[str, Any]) -> None:
+        """Create a custom resource definition through the API, and wait: it is served a moment later."""
+        headers = {"Authorization": "Bearer admin-token"}
+        url = f"{self.running.url}/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+        answer = urllib3.request("POST", url, json=definition, headers=headers)
+        assert answer.status == 201, answer.data
+        spec = definition["spec"]
+        place = f"{self.running.url}/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}"
+        deadline = time.monotonic() + 5
+        while urllib3.request("GET", place, headers=headers).status != 200:
+            assert time.monotonic() < deadline, f"never served: {place}"
+            time.sleep(0.02)
 
     def seed(self, *documents: dict[str, Any]) -> None:
         self.running.call(self.server.store.seed, list(documents))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rollout.adapters.kubernetes import documents as docs
 from rollout.adapters.kubernetes.decode.rules import node_terms
+from rollout.adapters.kubernetes.decode.wire import is_there
 from rollout.domain.fleet import VolumeClaim, Workload
 from rollout.domain.scheduling import LabelRequirement, NodeTerm
 
@@ -61,7 +62,7 @@ def place_of(doc: docs.PersistentVolumeDoc) -> tuple[str, VolumePlace]:
     by_label = _by_label(meta.labels or {})
     if by_label:
         terms = tuple(NodeTerm((*t.expressions, *by_label), t.fields) for t in terms) or (NodeTerm(by_label),)
-    return meta.name or "", VolumePlace(terms, local=bool(bytes(spec.local) or bytes(spec.hostPath)))
+    return meta.name or "", VolumePlace(terms, local=is_there(spec.local) or is_there(spec.hostPath))
 
 
 def _by_label(labels: Mapping[str, str]) -> tuple[LabelRequirement, ...]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import msgspec
-
 from rollout.adapters.kubernetes import documents as docs
 from rollout.adapters.kubernetes.decode.quantities import Requests, requests_of
 from rollout.adapters.kubernetes.decode.rules import host_ports, scheduling, tolerations
-from rollout.adapters.kubernetes.decode.wire import decode
+from rollout.adapters.kubernetes.decode.wire import decode, is_there
 from rollout.domain.errors import Unavailable
 from rollout.domain.node import Pod, PodRef
 
@@ -151,14 +149,10 @@ def _volumes(volumes: list[docs.VolumeDoc], pod: str) -> tuple[bool, tuple[str, 
     """Whether it has scratch data, and the claims that it mounts. An ephemeral volume's is named after the pod."""
     scratch, claims = False, []
     for volume in volumes:
-        if _there(volume.emptyDir):
+        if is_there(volume.emptyDir):
             scratch = True
         elif volume.persistentVolumeClaim:
             claims.append(volume.persistentVolumeClaim.claimName or "")
-        elif _there(volume.ephemeral):
+        elif is_there(volume.ephemeral):
             claims.append(f"{pod}-{volume.name}")
     return scratch, tuple(claims)
-
-
-def _there(raw: msgspec.Raw) -> bool:
-    return raw is not docs.ABSENT and bytes(raw) != b"null"

@@ -67,3 +67,8 @@ def decode_page(body: bytes, kind: type[T], what: str) -> tuple[list[T], str, st
         items = [decode(item, kind, what) for item in raw.items or () if bytes(item) != b"null"]
     meta = page.metadata or docs.ListMetaDoc()
     return items, meta.resourceVersion or "", meta.continue_ or ""
+
+
+def is_there(raw: msgspec.Raw) -> bool:
+    """Whether a field that was left undecoded says anything."""
+    return bytes(raw) not in (b"", b"null")
