@@ -175,6 +175,8 @@ def daemon_pod(daemon: str) -> Doc:
     made = _pod_like("DaemonSet", "cilium" if daemon == "cilium" else "logd")
     namespace, labels = daemon_place(daemon)
     _marked(made, namespace, labels, owner("DaemonSet", daemon, daemon_number(daemon)))
+    required = made["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    required["nodeSelectorTerms"][0]["matchFields"][0]["values"] = ["@NODE@"]
     if daemon == SENSOR:
         made["spec"]["tolerations"] = [{"operator": "Exists"}]
     if daemon == "cilium":
