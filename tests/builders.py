@@ -12,6 +12,7 @@ from rollout.domain.node import Node, Pod, PodDisruptionBudget, PodRef, Tolerati
 from rollout.domain.plan import Plan
 from rollout.domain.policy import Policy
 from rollout.planning.planner import PlanRequest, make_plan
+from tests.fakes.observer import host_document
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 AGENT_UID = "ds-cilium"
@@ -124,7 +125,16 @@ def agent_document(mode: str = "veth", **more: Any) -> dict[str, Any]:
         "kube-proxy-replacement-mode": "True",
         "encryption-mode": "Disabled",
         "cni-chaining-mode": "none",
-        "settings": {"DatapathMode": mode, "EnableBPFTProxy": False, "EnableEndpointRoutes": False},
+        "host-firewall-mode": "Disabled",
+        "settings": {
+            "DatapathMode": mode,
+            "EnableBPFTProxy": False,
+            "EnableEndpointRoutes": False,
+            "BPFSocketLBHostnsOnly": False,
+            "RoutingMode": "native",
+            "IPAM": "kubernetes",
+            "NodePortAcceleration": "disabled",
+        },
         "controllers-failing": 0,
         "endpoints": [{"id": 1, "state": "ready", "interface-name": "lxc000000000000"}],
     } | more
@@ -141,6 +151,7 @@ def seen(name: str, mode: str = "veth", kind: str | None = None) -> dict[str, Ob
         "links": links_document(link_kind),
         "agent": agent_document(mode),
         "capability": capability_document(),
+        "host": host_document(),
     }
     return {probe: Observation(name, probe, NOW, document) for probe, document in documents.items()}
 

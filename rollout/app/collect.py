@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from rollout.app.world import World
 from rollout.domain.inventory import ClusterSnapshot, Inventory
 from rollout.domain.node import Node
-from rollout.domain.observed import PROBE_AGENT, PROBE_CAPABILITY, PROBE_LINKS
+from rollout.domain.observed import PROBE_AGENT, PROBE_CAPABILITY, PROBE_HOST, PROBE_LINKS
 
-PLANNED_ON = (PROBE_LINKS, PROBE_AGENT, PROBE_CAPABILITY)
+PLANNED_ON = (PROBE_LINKS, PROBE_AGENT, PROBE_CAPABILITY, PROBE_HOST)
 """Probes whose documents a plan rests on: all of them only read, on any node."""
 
 

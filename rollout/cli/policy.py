@@ -13,7 +13,7 @@ from rollout.domain.errors import UsageError
 from rollout.domain.node import DatapathMode
 from rollout.domain.policy import Policy, Waiver
 from rollout.domain.step import StepKind
-from rollout.planning.preflight import CATALOGUE
+from rollout.planning.preflight import CATALOGUE, explain
 
 
 def resolve_policy(base: Policy, flags: Mapping[str, Any]) -> Policy:
@@ -77,6 +77,9 @@ def _require_waiver(waiver: Waiver) -> None:
     known = [row.id for row in CATALOGUE]
     if waiver.rule not in known:
         raise _wrong("waivers", f"there is no preflight rule {waiver.rule}", near_miss(waiver.rule, known))
+    row = explain(waiver.rule)
+    if row.fixed:
+        raise _wrong("waivers", f"{waiver.rule} cannot be waived: {row.fixed}", row.remedy)
     if not waiver.by.strip() or not waiver.reason.strip():
         raise _wrong(
             "waivers",

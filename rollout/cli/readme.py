@@ -136,7 +136,7 @@ def preflight() -> str:
         (
             f"`{row.id}`",
             row.claim,
-            "warns" if row.severity == "warn" else "blocks",
+            {"info": "tells", "warn": "warns"}.get(row.severity, "blocks"),
             "node" if row.per_node else "cluster",
             "netkit" if row.netkit_only else "any",
             row.remedy,

@@ -7,12 +7,14 @@ BCC is needed, and nothing can be left behind. Needs CAP_SYS_ADMIN, or CAP_BPF a
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 TCX_INGRESS, TCX_EGRESS, NETKIT_PRIMARY, NETKIT_PEER = 46, 47, 54, 55
-_PROG_GET_FD_BY_ID, _OBJ_GET_INFO_BY_FD, _PROG_QUERY = 13, 15, 16
+_PROG_GET_NEXT_ID, _PROG_GET_FD_BY_ID, _OBJ_GET_INFO_BY_FD, _PROG_QUERY = 11, 13, 15, 16
 _SYSCALL = {
     "x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351, "i686": 357, "armv7l": 386,
     "loongarch64": 280,
@@ -29,6 +31,8 @@ class Program(NamedTuple):
     id: int
     name: str
     tag: str
+    kind: int = 0
+    """BPF_PROG_TYPE, a number of the kernel's."""
 
 
 def call(command: int, attributes: ctypes.Array[ctypes.c_char]) -> int:
@@ -67,4 +71,23 @@ def program(number: int) -> Program:
     finally:
         os.close(descriptor)
     name = info.raw[_NAME].split(b"\0", 1)[0].decode("ascii", "replace")
-    return Program(number, name, info.raw[_TAG].hex())
+    return Program(number, name, info.raw[_TAG].hex(), struct.unpack_from("=I", info.raw)[0])
+
+
+def every_program() -> Iterator[Program]:
+    """All programs loaded in the kernel, whoever loaded them, oldest first. Raises OSError."""
+    number = 0
+    while True:
+        attributes = ctypes.create_string_buffer(struct.pack("=I", number), _ATTRIBUTES)
+        try:
+            call(_PROG_GET_NEXT_ID, attributes)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return
+            raise
+        number = struct.unpack_from("=I", attributes.raw, 4)[0]
+        try:
+            yield program(number)
+        except OSError as error:
+            if error.errno != errno.ENOENT:  # it is gone since
+                raise

@@ -19,6 +19,7 @@ MODES = {"netkit": rtnetlink.NETKIT_L3, "netkit-l2": rtnetlink.NETKIT_L2}
 _CLONE_NEWNET = 0x40000000
 _PR_SET_PDEATHSIG = 1
 _TRIAL_SECONDS = 30
+_MAC = bytes.fromhex("0a580a110001")
 
 
 def main(_request: entry.Document) -> entry.Document:
@@ -27,7 +28,10 @@ def main(_request: entry.Document) -> entry.Document:
 
 
 def read() -> entry.Document:
-    """The document's body: `modes`, `scrub`, `error` (empty, or why a mode is missing)."""
+    """The document's body: `modes`, `scrub`, `error` (empty, or why a mode is missing).
+
+    `mac`: an L2 pair keeps the address it is given; `headroom`: the kernel reports netkit's buffer margins.
+    """
     body = _in_child()
     body.update(kernel=entry.kernel_release())
     return body
@@ -67,29 +71,43 @@ def _trial() -> entry.Document:
         reason = os.strerror(ctypes.get_errno())
         text = f"cannot try: no network namespace of our own ({reason}); run as root"
         return {"modes": [], "scrub": False, "error": text}
-    scrubs: list[bool] = []
+    made: dict[str, rtnetlink.Link] = {}
     errors: dict[str, str] = {}
     with rtnetlink.Netlink() as kernel:
         for name, mode in MODES.items():
             try:
-                scrubs.append(_make_and_delete(kernel, mode))
+                made[name] = _make_and_delete(kernel, mode)
             except OSError as error:
                 errors[name] = _words(error)
+    kits = [link.netkit for link in made.values() if link.netkit is not None]
     return {
         "modes": [name for name in MODES if name not in errors],
-        "scrub": bool(scrubs) and all(scrubs),
+        "scrub": bool(kits) and all(kit.scrub == 0 for kit in kits),
+        "headroom": bool(kits) and all(kit.headroom is not None for kit in kits),
+        "mac": "netkit-l2" in made and made["netkit-l2"].mac == _MAC.hex(":"),
         "error": "; ".join(f"{name}: {text}" for name, text in errors.items()),
     }
 
 
-def _make_and_delete(kernel: rtnetlink.Netlink, mode: int) -> bool:
-    """Whether the kernel reports scrub on the pair. Raises when it does not make a pair in this mode."""
-    kernel.add_link("nkr0", "netkit", rtnetlink.netkit_data(mode, "nkr1"))
+def _make_and_delete(kernel: rtnetlink.Netlink, mode: int) -> rtnetlink.Link:
+    """The pair's primary as the kernel reported it. Raises when it does not make a pair in this mode.
+
+    In L2 mode the pair is given an address, as the agent does since cilium 37265; older kernels refuse that, but still
+    have the mode. In L3 mode there is none to give.
+    """
+    try:
+        kernel.add_link(
+            "nkr0", "netkit", rtnetlink.netkit_data(mode, "nkr1"), _MAC if mode == rtnetlink.NETKIT_L2 else b""
+        )
+    except OSError:
+        if mode != rtnetlink.NETKIT_L2:
+            raise
+        kernel.add_link("nkr0", "netkit", rtnetlink.netkit_data(mode, "nkr1"))
     made = next(link for link in kernel.links() if link.name == "nkr0")
     kernel.delete_link(made.ifindex)
     if made.netkit is None or made.netkit.mode != mode:
         raise OSError(errno.EINVAL, f"the kernel made {made.kind} in mode {made.netkit and made.netkit.mode}")
-    return made.netkit.scrub == 0
+    return made
 
 
 def _words(error: OSError) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 from . import entry
 
-READING = ("agent", "links", "capability", "programs", "counters")
+READING = ("agent", "links", "capability", "host", "programs", "counters")
 TRAFFIC = ("reach", "policy")
 WATCHING = ("path", "drops", "tcp")
 PROBES = (*READING, *TRAFFIC, *WATCHING)

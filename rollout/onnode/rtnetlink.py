@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_GETADDR = 20, 22
 RTM_NEWROUTE, RTM_GETROUTE = 24, 26
+RTM_NEWRULE, RTM_GETRULE = 32, 34
 RTM_NEWTFILTER, RTM_GETTFILTER = 44, 46
 RTM_NEWNSID, RTM_GETNSID = 88, 90
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_CREATE, NLM_F_EXCL = 0x1, 0x4, 0x300, 0x400, 0x200
@@ -26,18 +27,20 @@ NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLMSGERR_ATTR_MSG = 1
 SOL_NETLINK, NETLINK_EXT_ACK = 270, 11
 
-IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_OPERSTATE, IFLA_LINKINFO = 3, 4, 5, 16, 18
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_OPERSTATE, IFLA_LINKINFO = 1, 3, 4, 5, 16, 18
 IFLA_STATS64, IFLA_EXT_MASK, IFLA_LINK_NETNSID, IFLA_XDP = 23, 29, 37, 43
 IFLA_XDP_PROG_ID = 4
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 RTA_DST, RTA_OIF, RTA_METRICS, RTA_MULTIPATH, RTAX_MTU = 1, 4, 8, 9, 2
 RTM_F_FIB_MATCH = 0x2000
+FRA_DST, FRA_SRC, FRA_IIFNAME, FRA_PRIORITY, FRA_FWMARK, FRA_TABLE, FRA_FWMASK, FRA_OIFNAME = 1, 2, 3, 6, 10, 15, 16, 17
+FR_ACT_TO_TBL = 1
 NETNSA_NSID, NETNSA_FD = 1, 3
 TCA_KIND, TCA_OPTIONS, TCA_BPF_NAME, TCA_BPF_ID = 1, 2, 7, 11
 TC_CLSACT_INGRESS, TC_CLSACT_EGRESS = 0xFFFFFFF2, 0xFFFFFFF3
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
 NETKIT_PEER_INFO, NETKIT_PRIMARY, NETKIT_POLICY, NETKIT_PEER_POLICY = 1, 2, 3, 4
-NETKIT_MODE, NETKIT_SCRUB, NETKIT_PEER_SCRUB = 5, 6, 7
+NETKIT_MODE, NETKIT_SCRUB, NETKIT_PEER_SCRUB, NETKIT_HEADROOM = 5, 6, 7, 8
 NETKIT_L2, NETKIT_L3 = 0, 1
 IFF_UP = 0x1
 NLA_TYPE_MASK = 0x3FFF
@@ -70,6 +73,7 @@ class Netkit(NamedTuple):
     peer_policy: int | None
     scrub: int | None
     peer_scrub: int | None
+    headroom: int | None = None
 
 
 class Link(NamedTuple):
@@ -87,6 +91,24 @@ class Link(NamedTuple):
     xdp_program: int = 0
     """Id of the XDP program on the device, 0 when there is none."""
     statistics: Statistics | None = None
+    mac: str = ""
+    """Hardware address; empty where the link has none, as netkit in L3 mode."""
+
+
+class Rule(NamedTuple):
+    """A routing rule (`ip rule`). Texts are empty, and numbers 0, where the rule does not look at them."""
+
+    family: int
+    """4 or 6."""
+    priority: int
+    table: int
+    action: int
+    source: str
+    destination: str
+    mark: int
+    mask: int
+    enters_by: str
+    leaves_by: str
 
 
 class Statistics(NamedTuple):
@@ -143,7 +165,30 @@ def decode_link(message: bytes) -> Link:
         _number(found.get(IFLA_MTU)) or 0,
         _number(dict(attributes(found.get(IFLA_XDP, b""))).get(IFLA_XDP_PROG_ID)) or 0,
         _statistics(found.get(IFLA_STATS64, b"")),
+        found.get(IFLA_ADDRESS, b"").hex(":"),
     )
+
+
+def decode_rule(message: bytes) -> Rule:
+    """A routing rule from the payload of an RTM_NEWRULE message (struct fib_rule_hdr, then attributes)."""
+    family, to_bits, from_bits, _tos, table, _, _, action, _flags = _ROUTE.unpack_from(message)
+    found = dict(attributes(memoryview(message)[_ROUTE.size :]))
+    return Rule(
+        4 if family == socket.AF_INET else 6,
+        _number(found.get(FRA_PRIORITY)) or 0,
+        _number(found.get(FRA_TABLE)) or table,
+        action,
+        _prefix(family, found.get(FRA_SRC), from_bits),
+        _prefix(family, found.get(FRA_DST), to_bits),
+        _number(found.get(FRA_FWMARK)) or 0,
+        _number(found.get(FRA_FWMASK)) or 0,
+        _text(found.get(FRA_IIFNAME, b"")),
+        _text(found.get(FRA_OIFNAME, b"")),
+    )
+
+
+def _prefix(family: int, address: bytes | None, bits: int) -> str:
+    return f"{socket.inet_ntop(family, address)}/{bits}" if address else ""
 
 
 def _statistics(payload: bytes) -> Statistics | None:
@@ -156,7 +201,10 @@ def _link_info(data: bytes) -> tuple[str, Netkit | None]:
     if kind != "netkit":
         return kind, None
     values: dict[int, bytes] = dict(attributes(found.get(IFLA_INFO_DATA, b"")))
-    order = (NETKIT_MODE, NETKIT_PRIMARY, NETKIT_POLICY, NETKIT_PEER_POLICY, NETKIT_SCRUB, NETKIT_PEER_SCRUB)
+    order = (
+        NETKIT_MODE, NETKIT_PRIMARY, NETKIT_POLICY, NETKIT_PEER_POLICY, NETKIT_SCRUB, NETKIT_PEER_SCRUB,
+        NETKIT_HEADROOM,
+    )  # fmt: skip
     return kind, Netkit(*(_number(values.get(key)) for key in order))
 
 
@@ -192,6 +240,14 @@ class Netlink:
         mask = 0 if statistics else RTEXT_FILTER_SKIP_STATS
         body = _IFINFO.pack(0, 0, 0, 0, 0) + attribute(IFLA_EXT_MASK, struct.pack("=I", mask))
         return [decode_link(message) for message in self._table(RTM_GETLINK, RTM_NEWLINK, body)]
+
+    def rules(self) -> list[Rule]:
+        """Every routing rule of both families, in the order in which they are asked."""
+        found = []
+        for family in (socket.AF_INET, socket.AF_INET6):
+            body = _ROUTE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
+            found += [decode_rule(message) for message in self._table(RTM_GETRULE, RTM_NEWRULE, body)]
+        return sorted(found, key=lambda rule: (rule.family, rule.priority))
 
     def holders(self, address: str) -> set[int]:
         """Indexes of the links that have this address."""
@@ -274,10 +330,11 @@ class Netlink:
                 if answer == reply:
                     return payload
 
-    def add_link(self, name: str, kind: str, data: bytes) -> None:
-        """Create a link of `kind`; `data` is the encoded content of IFLA_INFO_DATA."""
+    def add_link(self, name: str, kind: str, data: bytes, mac: bytes = b"") -> None:
+        """Create a link of `kind`; `data` is the encoded content of IFLA_INFO_DATA, `mac` its hardware address."""
         info = attribute(IFLA_INFO_KIND, kind.encode() + b"\0") + attribute(IFLA_INFO_DATA, data)
         body = _IFINFO.pack(0, 0, 0, 0, 0) + attribute(IFLA_IFNAME, name.encode() + b"\0")
+        body += attribute(IFLA_ADDRESS, mac) if mac else b""
         self.request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body + attribute(IFLA_LINKINFO, info))
 
     def delete_link(self, ifindex: int) -> None:

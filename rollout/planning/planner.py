@@ -42,7 +42,7 @@ from rollout.planning.drain import Fate, PodFate, evictable, fates
 from rollout.planning.effective import EffectiveConfigs
 from rollout.planning.estimate import estimate
 from rollout.planning.facts import cluster_facts, is_ours, node_facts, prior_unschedulable
-from rollout.planning.preflight import judge_preflight
+from rollout.planning.preflight import judge_preflight, stopping
 from rollout.planning.proof import DrainProof, PodProof, never_empties, prove
 from rollout.planning.sources import replicas_of, sources
 from rollout.planning.versions import GUARD_SINCE, parse_image_version
@@ -91,8 +91,10 @@ def make_plan(inventory: Inventory, policy: Policy, request: PlanRequest) -> Pla
         )
     excluded: list[Excluded] = []
     able: list[Node] = []
+    stops = stopping(findings)
     for node in wanted:
-        reasons = _reasons(inventory, policy, node, request, findings)
+        own = (*stops.get("", ()), *stops.get(node.name, ()))
+        reasons = _reasons(inventory, policy, node, request, own)
         if reasons:
             excluded.append(Excluded(node.name, reasons))
         else:

@@ -16,7 +16,7 @@ from rollout.adapters.observer import PlaybookObserver
 from rollout.domain.observed import BPF_PROBES
 from rollout.ports.hosts import Host
 from tests.contracts.observer import ObserverContract, Scene
-from tests.fakes.observer import FakeObserver, agent_document, capability_document, links_document
+from tests.fakes.observer import FakeObserver, agent_document, capability_document, host_document, links_document
 from tests.support import playbooks
 from tests.support.kubelet import LocalKubelets, waiting
 from tests.support.sshd import Sshd, free_port, sshd_fixture  # noqa: F401  a fixture
@@ -40,6 +40,7 @@ class TestFake(ObserverContract):
             "links": links_document(("lxc1", "veth")),
             "agent": agent_document("veth"),
             "capability": capability_document("netkit"),
+            "host": host_document(),
             "programs": {"schema": 1, "devices": [], "unread": []},
             "counters": {"schema": 1, "links": [], "snmp": {}, "softnet_dropped": 0},
             "reach": {"schema": 1, "cells": [], "bursts": [], "skipped": []},

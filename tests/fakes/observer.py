@@ -88,6 +88,29 @@ def capability_document(*modes: str, scrub: bool = True, error: str = "") -> Doc
     return {"schema": 1, "probe": "capability", "modes": list(modes), "scrub": scrub, "error": error}
 
 
+def host_document(**fields: Any) -> Document:
+    """A document of the probe `host` of a node with Cilium and nothing unusual."""
+    rules = [(4, 9, 2004), (4, 100, 255), (4, 32766, 254), (4, 32767, 253), (6, 100, 255), (6, 32766, 254)]
+    return {
+        "schema": 1, "probe": "host", "kernel": "6.12.107+deb13-cloud-amd64", "boot_id": "boot-1", "unread": [],
+        "rules": [
+            {"family": family, "priority": priority, "table": table}
+            | ({"mark": "0x200/0xf00"} if table == 2004 else {})
+            for family, priority, table in rules
+        ],
+        "nics": [{"name": "ens3", "kind": "", "up": True, "default": True, "driver": "virtio_net", "xdp": ""}],
+        "cni": [{"file": "05-cilium.conflist", "name": "cilium", "plugins": ["cilium-cni"]}],
+        "kernel_config": {"CONFIG_NETKIT": "y", "CONFIG_NET_XGRESS": "y", "CONFIG_INET_DIAG_DESTROY": "y"},
+        "programs": [
+            {"kind": "cgroup_device", "name": "sd_devices", "count": 9},
+            {"kind": "cgroup_sock_addr", "name": "cil_sock4_connec", "count": 1},
+            {"kind": "sched_cls", "name": "cil_from_contai", "count": 4},
+            {"kind": "sched_cls", "name": "tail_handle_ipv", "count": 8},
+        ],
+        "iptables_targets": ["ERROR", "MARK"], "iproute2": "6.15.0", "uptime_s": 7200,
+    } | fields  # fmt: skip
+
+
 # -- what a node without a fault answers, given the inputs of its probes -----------------------------------------------
 
 _PROGRAMS = {

@@ -19,6 +19,8 @@ PROGRAMS = Path(__file__).resolve().parents[2] / "onnode"
 
 _C_SOURCES = "onnode.bpf_sources"
 _WATCHING = ("path", "drops", "tcp")
+_BY_THEMSELVES = ("host",)
+"""Probes of a module that no other imports: it goes along only where they are asked for."""
 _ONLY_FOR_EBPF = re.compile(r"onnode\.(bpf\w+|btf|wire|path|drops|tcp)")
 
 _LOADER = """
@@ -52,11 +54,15 @@ def sources() -> Mapping[str, str]:
 
 
 def needed(program: str, request: Mapping[str, Any]) -> Mapping[str, str]:
-    """The modules that `program` may import: those of the eBPF probes go along only where one of them is asked for."""
-    asked = request.get("probes", _WATCHING) if program == "observe" else ()
-    if program == "wire" or any(probe in _WATCHING for probe in asked):
-        return sources()
-    return {name: text for name, text in sources().items() if not _ONLY_FOR_EBPF.fullmatch(name)}
+    """The modules that `program` may import: those of some probes go along only where one of them is asked for."""
+    asked = request.get("probes", (*_WATCHING, *_BY_THEMSELVES)) if program == "observe" else (program,)
+    unasked = {f"onnode.{probe}" for probe in _BY_THEMSELVES if probe not in asked}
+    watched = program == "wire" or any(probe in _WATCHING for probe in asked)
+    return {
+        name: text
+        for name, text in sources().items()
+        if name not in unasked and (watched or not _ONLY_FOR_EBPF.fullmatch(name))
+    }
 
 
 def bundle(program: str, request: Mapping[str, Any]) -> str:

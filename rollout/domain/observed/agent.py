@@ -44,6 +44,10 @@ class AgentState:
     endpoint_links: tuple[str, ...] = ()
     drops: tuple[AgentDrop, ...] | None = None
     """None: the agent does not serve its metrics."""
+    version: str = ""
+    """As the agent tells it; builds of one's own tell none."""
+    config_delta: int | None = None
+    """Settings that differ from what it would run with after a restart, by its drift checker. None: not told."""
 
     def setting(self, flag: str) -> Any:
         """An effective setting by its flag name, whatever spelling the agent used; None when it is not told."""
@@ -65,6 +69,14 @@ FIELD_OF_FLAG: Mapping[str, str] = {
     "enable-ipsec": "EnableIPSec",
     "kube-proxy-replacement": "KubeProxyReplacement",
     "routing-mode": "RoutingMode",
+    "bpf-lb-acceleration": "NodePortAcceleration",
+    "bpf-lb-sock-hostns-only": "BPFSocketLBHostnsOnly",
+    "enable-ipv4-masquerade": "EnableIPv4Masquerade",
+    "enable-ipv6-masquerade": "EnableIPv6Masquerade",
+    "enable-l7-proxy": "EnableL7Proxy",
+    "enable-wireguard": "EnableWireguard",
+    "ipam": "IPAM",
+    "tunnel-protocol": "TunnelProtocol",
 }
 
 _TEXT_FIELDS = {
@@ -78,6 +90,7 @@ _TEXT_FIELDS = {
     "cni-chaining-mode": "chaining",
     "host-firewall-mode": "host_firewall",
     "tunnel-protocol": "tunnel",
+    "version": "version",
 }
 
 
@@ -100,6 +113,7 @@ def parse_agent(observation: Observation | None) -> AgentState | None:
         endpoint_states=states,
         endpoint_links=tuple(sorted(links - HOST_LINKS)),
         drops=_drops(found),
+        config_delta=count(found["config-delta"]) if "config-delta" in found else None,
         **{name: str(found.get(key) or "") for key, name in _TEXT_FIELDS.items()},
     )
 

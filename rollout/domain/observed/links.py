@@ -50,6 +50,10 @@ class Capability:
     modes: tuple[DatapathMode, ...]
     scrub: bool
     error: str = ""
+    mac: bool | None = None
+    """An L2 pair keeps the hardware address it is given. None: not told, by an older program."""
+    headroom: bool | None = None
+    """The kernel reports netkit's buffer margins (6.18 and newer). None: not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,14 @@ def parse_capability(observation: Observation | None) -> Capability | None:
         return None
     told = texts(found.get("modes"))
     modes = tuple(m for m in (DatapathMode.NETKIT, DatapathMode.NETKIT_L2) if m.value in told)
-    return Capability(modes, bool(found.get("scrub")), text(found.get("error")))
+    return Capability(
+        modes, bool(found.get("scrub")), text(found.get("error")), _flag(found, "mac"), _flag(found, "headroom")
+    )
+
+
+def _flag(found: Row, key: str) -> bool | None:
+    value = found.get(key)
+    return value if isinstance(value, bool) else None
 
 
 _NUMBERS = ("rx_packets", "tx_packets", "rx_bytes", "tx_bytes", "rx_dropped", "tx_dropped", "rx_errors", "tx_errors")

@@ -5,6 +5,7 @@ from __future__ import annotations
 PROBE_LINKS = "links"
 PROBE_AGENT = "agent"
 PROBE_CAPABILITY = "capability"
+PROBE_HOST = "host"
 PROBE_PROGRAMS = "programs"
 PROBE_COUNTERS = "counters"
 PROBE_REACH = "reach"
@@ -18,6 +19,7 @@ ALL_PROBES = (
     PROBE_LINKS,
     PROBE_AGENT,
     PROBE_CAPABILITY,
+    PROBE_HOST,
     PROBE_PROGRAMS,
     PROBE_COUNTERS,
     PROBE_REACH,
