@@ -11,8 +11,8 @@ from rollout.app.lease import LeaseKeeper
 from rollout.app.probing import needs_rig, sweep, take_down
 from rollout.app.rounds import Rounds
 from rollout.app.world import World
-from rollout.domain.approval import Consent, require_consent
 from rollout.domain.codec import sha256
+from rollout.domain.consent import Consent, require_consent
 from rollout.domain.errors import NotFound, Refused
 from rollout.domain.journal import Body, NodeDecided, RolloutDecided, RolloutState, RunEnded, RunStarted
 from rollout.domain.lifecycle import NodeEvent, NodePhase, RolloutEvent, RolloutPhase

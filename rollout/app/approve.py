@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from rollout.app.consent import approvals_in, consent_for
 from rollout.app.journal import load, load_plan
 from rollout.app.world import World
-from rollout.domain.approval import Approval, Consent
+from rollout.domain.approval import Approval
+from rollout.domain.consent import Consent
 from rollout.domain.errors import Refused, UsageError
 from rollout.domain.journal import ApprovalWithdrawn, Approved, Body, RolloutDecided, RolloutState
 from rollout.domain.lifecycle import RolloutEvent, RolloutPhase

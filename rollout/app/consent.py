@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from rollout.app.world import World
-from rollout.domain.approval import Approval, Consent, SignatureCheck, judge_consent
+from rollout.domain.approval import Approval, SignatureCheck
+from rollout.domain.consent import Consent, judge_consent
 from rollout.domain.journal import ApprovalWithdrawn, Approved, Entry, RolloutState
 from rollout.domain.plan import Plan
 from rollout.domain.policy import ApprovalRules
@@ -54,7 +55,7 @@ def consent_for(
         given,
         plan.digest,
         rules_for(world, plan),
-        maker=state.maker,
+        makers=state.makers,
         now=at,
         checks=check_signatures(world, given, at),
     )

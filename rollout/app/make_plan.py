@@ -74,7 +74,8 @@ def save_plan(
         cluster=identity.uid,
         purpose=purpose,
         now=world.clock.now(),
-        by=world.who.person,
+        by=world.who.name or world.who.account,
+        account=world.who.account,
     )
     return PlanResult(plan, document, record)
 

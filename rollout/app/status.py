@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from rollout.app.consent import consent_for
 from rollout.app.journal import load, load_plan
 from rollout.app.world import World
-from rollout.domain.approval import Consent
+from rollout.domain.consent import Consent
 from rollout.domain.errors import UsageError
 from rollout.domain.journal import Entry, NodeState, RolloutState
 from rollout.domain.lifecycle import NodePhase, RolloutPhase

@@ -37,9 +37,9 @@ class Who:
     """What the person is called where approvals are given; empty: not told."""
 
     @property
-    def person(self) -> str:
-        """Who it is that makes a plan."""
-        return self.name or f"{self.operator}@{self.host}"
+    def account(self) -> str:
+        """The account that acts, as user@host."""
+        return f"{self.operator}@{self.host}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ from rollout.cli.render.approvals import approval_rows, consent_rows, consent_va
 from rollout.cli.render.blocks import Block, Commands, Heading, Page, Pairs
 from rollout.cli.session import Session, as_file, emit, note, read_document, with_session
 from rollout.cli.wiring import Reach
-from rollout.domain.approval import NAMESPACE, Approval, Consent
+from rollout.domain.approval import NAMESPACE, Approval
 from rollout.domain.codec import to_plain
+from rollout.domain.consent import Consent
 from rollout.domain.errors import UsageError
 from rollout.ports.signatures import AGENT, SIGNATURE_LIMIT
 

@@ -88,6 +88,17 @@ def cluster_options(command: F) -> F:
     return journal_options(command)
 
 
+def maker_option(command: F) -> F:
+    """--by: who makes a plan."""
+    return click.option(
+        "--by",
+        expose_value=False,
+        callback=_keep("operator"),
+        metavar="NAME",
+        help="Who makes the plan; else the configuration's operator, else you@this-host.",
+    )(command)
+
+
 def output_option(*forms: str) -> Callable[[F], F]:
     """--output; the first form is the default."""
     return click.option(

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from rollout.app.make_plan import PlanResult, plan_rollout
-from rollout.cli.options import cluster_options, output_option, policy_options, policy_values
+from rollout.cli.options import cluster_options, maker_option, output_option, policy_options, policy_values
 from rollout.cli.policy import resolve_policy
 from rollout.cli.render.json import planned_values
 from rollout.cli.render.plan_page import planned_page
@@ -21,6 +21,7 @@ OUT_OPTION = click.option("--out", type=click.Path(path_type=Path), help="Also w
 
 @click.command()
 @policy_options
+@maker_option
 @OUT_OPTION
 @output_option("text", "json", "md")
 @cluster_options

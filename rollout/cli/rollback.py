@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from rollout.app.rollback import plan_rollback
-from rollout.cli.options import cluster_options, output_option
+from rollout.cli.options import cluster_options, maker_option, output_option
 from rollout.cli.plan import OUT_OPTION, finish_plan, require_writable
 from rollout.cli.session import Session, latest_id, note, with_session
 from rollout.cli.wiring import Reach
@@ -17,6 +17,7 @@ from rollout.cli.wiring import Reach
 @click.argument("rollout", required=False)
 @click.option("--wave", type=int, help="Take back this wave only; the first is 0.")
 @click.option("--node", "nodes", multiple=True, metavar="NAME", help="Take back this node only. May be repeated.")
+@maker_option
 @OUT_OPTION
 @output_option("text", "json", "md")
 @cluster_options

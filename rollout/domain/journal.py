@@ -53,7 +53,9 @@ class PlanSaved:
     digest: str
     cluster: str
     by: str = ""
-    """Who made it; empty in journals from before that was asked."""
+    """Who made it, as they call themselves; empty in journals from before that was asked."""
+    account: str = ""
+    """The account it was made from, as user@host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,8 +316,8 @@ class RolloutState:
     phase: RolloutPhase = RolloutPhase.DRAFT
     digest: str = ""
     cluster: str = ""
-    maker: str = ""
-    """Who made the plan; empty when the journal does not say."""
+    makers: tuple[str, ...] = ()
+    """Names of who made the plan, the one they give themselves first; empty when the journal does not say."""
     nodes: Mapping[str, NodeState] = field(default_factory=dict)
     gates: Mapping[int, GateDecided] = field(default_factory=dict)
     approvals: tuple[Entry, ...] = ()
@@ -371,7 +373,7 @@ def fold(entries: Iterable[Entry], state: RolloutState | None = None) -> Rollout
 def _fold_one(state: RolloutState, entry: Entry) -> RolloutState:
     body = entry.body
     if isinstance(body, PlanSaved):
-        return replace(state, digest=body.digest, cluster=body.cluster, maker=body.by)
+        return replace(state, digest=body.digest, cluster=body.cluster, makers=_makers(body))
     if isinstance(body, Approved | ApprovalWithdrawn):
         return replace(state, approvals=(*state.approvals, entry))
     if isinstance(body, RunStarted):
@@ -417,6 +419,10 @@ def _cordoned(state: RolloutState, body: Outcome) -> RolloutState:
     if body.result is not Result.DONE:
         return state
     return replace(state, waiting=replace(state.waiting, nodes=state.waiting.nodes - {body.node}))
+
+
+def _makers(body: PlanSaved) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for name in (body.by, body.account) if name))
 
 
 def _with_node(state: RolloutState, node: NodeState) -> RolloutState:

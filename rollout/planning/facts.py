@@ -1,4 +1,4 @@
-"""Facts a plan rests on, taken from a snapshot; taken again and compared just before acting."""
+"""Facts a plan rests on, taken from a snapshot; taken again just before acting, and compared by `planning.drift`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from rollout.domain.node import (
     ANNOTATION_ROLLOUT,
     LABEL_MODE,
     NODE_CONFIG_NAME,
+    TAINT_EVACUATE,
+    TAINT_WAITING,
     Node,
     PodDisruptionBudget,
+    Taint,
 )
 from rollout.domain.plan import ClusterFacts, NodeFacts
+from rollout.domain.policy import Policy
 
 SWITCH_KEYS = (
     "datapath-mode",
@@ -29,6 +33,11 @@ SWITCH_KEYS = (
     "routing-mode",
 )
 """Agent settings that matter to the switch."""
+
+_ZONE = "topology.kubernetes.io/zone"
+_ROLE = "node-role.kubernetes.io/"
+_CONDITION = "node.kubernetes.io/"
+"""Taints of the node controller: not-ready, unreachable, pressure, and unschedulable, which is the cordon itself."""
 
 
 def is_ours(config: NodeConfig) -> bool:
@@ -56,28 +65,51 @@ def cluster_facts(
 ) -> ClusterFacts:
     """Cluster-wide facts; `namespaces` are those of the pods that will be evicted."""
     foreign = sorted((c for c in configs if not is_ours(c)), key=lambda c: c.name)
+    content = {c.name: [c.name, c.has_selector, c.match_labels, c.match_expressions, c.defaults] for c in foreign}
     return ClusterFacts(
         uid=uid,
         agent_daemonset=f"{agent.namespace}/{agent.daemonset}",
         agent_daemonset_uid=agent.daemonset_uid,
         agent_image=agent.image,
         config_digest=sha256(canonical(agent.config)),
-        node_config_digest=sha256(
-            canonical([[c.name, c.has_selector, c.match_labels, c.match_expressions, c.defaults] for c in foreign])
-        ),
+        node_config_digest=sha256(canonical(list(content.values()))),
         budgets={
-            f"{b.namespace}/{b.name}": f"{b.uid} min={b.min_available or '-'} max={b.max_unavailable or '-'}"
+            f"{b.namespace}/{b.name}": budget_text(b)
             for b in sorted(budgets, key=lambda b: (b.namespace, b.name))
             if b.namespace in namespaces
         },
         fleet=fleet,
+        agent_generation=agent.generation,
+        config={key: _short(value) for key, value in sorted(agent.config.items())},
+        node_configs={name: _short(rows) for name, rows in content.items()},
     )
 
 
+def _short(value: object) -> str:
+    return sha256(canonical(value))[:12]
+
+
+def budget_text(budget: PodDisruptionBudget) -> str:
+    """What matters of a PodDisruptionBudget: which it is, its limits, what it selects."""
+    selects = _short([budget.match_labels, budget.match_expressions, budget.selects_all])
+    limits = f"min={budget.min_available or '-'} max={budget.max_unavailable or '-'}"
+    return f"{budget.uid} {limits} selector={selects}"
+
+
+def label_keys(policy: Policy) -> frozenset[str]:
+    """Node labels by which a policy chooses, spreads or keeps nodes; roles come on top."""
+    kept = (key for rule in policy.keep for key in rule.nodes)
+    return frozenset((_ZONE, *policy.selector, *(rule.key for rule in policy.spread), *kept))
+
+
 def node_facts(
-    node: Node, agent: AgentInstall, configs: tuple[NodeConfig, ...], links: Mapping[str, int] | None = None
+    node: Node,
+    agent: AgentInstall,
+    configs: tuple[NodeConfig, ...],
+    links: Mapping[str, int] | None = None,
+    keys: frozenset[str] = frozenset(),
 ) -> NodeFacts:
-    """Facts of one node."""
+    """Facts of one node; `keys`: the labels that its limits rest on."""
     effective = effective_config(agent, configs, node.labels)
     return NodeFacts(
         uid=node.uid,
@@ -88,46 +120,13 @@ def node_facts(
         label=node.labels.get(LABEL_MODE, ""),
         effective={k: effective[k] for k in SWITCH_KEYS if k in effective},
         links=dict(links or {}),
+        ready=node.ready is True,
+        taints=tuple(sorted(f"{t.key}={t.value}:{t.effect}" for t in node.taints if _is_foreign_fence(t))),
+        labels={k: v for k, v in sorted(node.labels.items()) if k in keys or k.startswith(_ROLE)},
     )
 
 
-_NODE_WORDS = {
-    "uid": "another machine bears this name",
-    "boot_id": "it was rebooted",
-    "kernel": "its kernel changed",
-    "internal_ip": "its address changed",
-    "unschedulable": "somebody cordoned or uncordoned it",
-    "label": "our label changed",
-    "effective": "its effective agent settings changed",
-}
-_CLUSTER_WORDS = {
-    "uid": "this is another cluster",
-    "agent_daemonset_uid": "the agent's DaemonSet was replaced",
-    "agent_image": "the agent's image changed",
-    "config_digest": "the agent's ConfigMap changed",
-    "node_config_digest": "another CiliumNodeConfig appeared, changed or went",
-    "budgets": "PodDisruptionBudgets changed",
-}
-
-
-def node_drift(planned: NodeFacts, now: NodeFacts) -> tuple[str, ...]:
-    """What moved on a node since the plan, in words; empty when nothing that matters did."""
-    return _drift(_NODE_WORDS, planned, now)
-
-
-def cluster_drift(planned: ClusterFacts, now: ClusterFacts) -> tuple[str, ...]:
-    """What moved in the cluster since the plan, in words."""
-    return _drift(_CLUSTER_WORDS, planned, now)
-
-
-def _drift(words: Mapping[str, str], planned: object, now: object) -> tuple[str, ...]:
-    return tuple(
-        f"{text} (planned {_show(getattr(planned, name))}, now {_show(getattr(now, name))})"
-        for name, text in words.items()
-        if getattr(planned, name) != getattr(now, name)
-    )
-
-
-def _show(value: object) -> str:
-    text = ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
-    return text if len(text) <= 120 else text[:117] + "..."
+def _is_foreign_fence(taint: Taint) -> bool:
+    """Not ours, and neither a preference nor a condition that the cluster itself puts on and takes off."""
+    ours = taint.key in (TAINT_EVACUATE, TAINT_WAITING)
+    return taint.effect in ("NoSchedule", "NoExecute") and not ours and not taint.key.startswith(_CONDITION)

@@ -41,7 +41,7 @@ from rollout.planning.cohorts import cohort_of
 from rollout.planning.drain import Fate, PodFate, evictable, fates
 from rollout.planning.effective import EffectiveConfigs
 from rollout.planning.estimate import estimate
-from rollout.planning.facts import cluster_facts, is_ours, node_facts, prior_unschedulable
+from rollout.planning.facts import cluster_facts, is_ours, label_keys, node_facts, prior_unschedulable
 from rollout.planning.preflight import judge_preflight, stopping
 from rollout.planning.proof import DrainProof, PodProof, never_empties, prove
 from rollout.planning.sources import replicas_of, sources
@@ -240,7 +240,8 @@ def _plan_node(
     assert agent is not None
     method = choose_method(inventory, policy, node)
     links = parse_links(inventory.observation(node.name, PROBE_LINKS))
-    facts = node_facts(node, agent, inventory.cluster.node_configs, links.counts() if links else None)
+    counts = links.counts() if links else None
+    facts = node_facts(node, agent, inventory.cluster.node_configs, counts, label_keys(policy))
     source = _source(inventory, node, request)
     assert source is not None
     sorted_fates = fates(inventory.pods_on(node.name), policy.drain)

@@ -50,11 +50,19 @@ class JournalStore(Protocol):
         ...
 
     def save_plan(
-        self, document: bytes, *, digest: str, cluster: str, purpose: str, now: datetime, by: str = ""
+        self,
+        document: bytes,
+        *,
+        digest: str,
+        cluster: str,
+        purpose: str,
+        now: datetime,
+        by: str = "",
+        account: str = "",
     ) -> RolloutRecord:
         """Save a plan and open its journal with `PlanSaved`. Repeat-safe: the same digest is saved once.
 
-        `by`: who made it; whoever made it first is its maker.
+        `by`: who made it, `account`: from which account; whoever made it first is its maker.
         """
         ...
 

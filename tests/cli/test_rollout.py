@@ -54,7 +54,7 @@ def test_a_held_rollout_exits_3_and_goes_on(run: Run, wiring: SimulatedWiring) -
     wiring.model.stick("web-1")
     result = run("apply", rollout)
     assert result.exit_code == 3
-    assert "can never be evicted" in result.stdout
+    assert "so it is never evicted" in result.stdout
     why = run("why", "n2", rollout)
     assert "it is held" in why.stdout
     assert "rollout resume" in why.stdout

@@ -42,7 +42,15 @@ class MemoryJournalStore:
         return self.state.id
 
     def save_plan(
-        self, document: bytes, *, digest: str, cluster: str, purpose: str, now: datetime, by: str = ""
+        self,
+        document: bytes,
+        *,
+        digest: str,
+        cluster: str,
+        purpose: str,
+        now: datetime,
+        by: str = "",
+        account: str = "",
     ) -> RolloutRecord:
         with self.state.lock:
             if digest[:12] not in self.state.records:
@@ -50,7 +58,7 @@ class MemoryJournalStore:
                 self.state.records[record.id] = record
                 self.state.plans[record.id] = document
                 self.state.journals[record.id] = []
-                self.append(record.id, [PlanSaved(digest, cluster, by)], now=now)
+                self.append(record.id, [PlanSaved(digest, cluster, by, account)], now=now)
             return self.find(digest)
 
     def load_plan(self, rollout: str) -> bytes:

@@ -23,7 +23,8 @@ from rollout.domain.node import (
 from rollout.domain.plan import Plan
 from rollout.domain.policy import DrainRules, MethodChoice, Policy, Waiver
 from rollout.domain.step import StepKind
-from rollout.planning.facts import node_drift, node_facts
+from rollout.planning.drift import node_drift, words_of
+from rollout.planning.facts import node_facts
 from rollout.planning.lint import lint
 from rollout.planning.planner import PlanRequest, TakesBack, make_plan
 from tests.builders import (
@@ -299,7 +300,7 @@ def test_drift_is_told_in_words() -> None:
     after = node_facts(
         node("n1", boot_id="boot-2", kernel="6.13"), agent_install(config={"datapath-mode": "netkit"}), ()
     )
-    text = "; ".join(node_drift(before, after))
+    text = "; ".join(words_of(node_drift(before, after)))
     assert "it was rebooted" in text
     assert "its kernel changed" in text
     assert "effective agent settings" in text

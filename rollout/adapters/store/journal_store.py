@@ -93,13 +93,21 @@ class SqlJournalStore:
             )
 
     def save_plan(
-        self, document: bytes, *, digest: str, cluster: str, purpose: str, now: datetime, by: str = ""
+        self,
+        document: bytes,
+        *,
+        digest: str,
+        cluster: str,
+        purpose: str,
+        now: datetime,
+        by: str = "",
+        account: str = "",
     ) -> RolloutRecord:
         """Save a plan and open its journal."""
         if sha256(document) != digest:
             raise ValueError("the digest is not that of the document")
         try:
-            self._insert_plan(document, PlanSaved(digest, cluster, by), purpose, now)
+            self._insert_plan(document, PlanSaved(digest, cluster, by, account), purpose, now)
         except IntegrityError:  # another process saved the same plan in the same moment; or it is a bug
             self.find(digest)
         return self.find(digest)

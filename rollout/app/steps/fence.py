@@ -4,33 +4,44 @@ from __future__ import annotations
 
 from typing import Any
 
+from rollout.app.stale import cluster_now, drifts_of
 from rollout.app.steps.context import StepContext, StepEnd, agent_ready, has_taint, is_ours
 from rollout.app.steps.hooks import run_hook
 from rollout.app.steps.rig import drop_rig
 from rollout.domain.errors import Refused
 from rollout.domain.journal import Result
-from rollout.planning.facts import cluster_drift, cluster_facts, node_drift, node_facts
 
 
 def look_recheck(ctx: StepContext) -> dict[str, Any]:
-    """What moved since the plan, in words."""
+    """What moved since the plan, in words; `hold`: all of it can be put right, after which the plan fits again."""
     cluster = ctx.world.cluster
     node = cluster.read_node(ctx.node.name)
     ctx.require_same(node)
     agent, configs = cluster.agent_install(), cluster.node_configs()
-    namespaces = ctx.plan.eviction_namespaces
-    now = cluster_facts(ctx.plan.cluster.uid, agent, configs, cluster.budgets(), namespaces, ctx.plan.cluster.fleet)
+    now = cluster_now(ctx.plan, agent, configs, cluster.budgets(), uid=ctx.plan.cluster.uid)
+    found = drifts_of(ctx.plan, ctx.node, node, ctx.view().pods, agent, now)
     return {
-        "drift": [*cluster_drift(ctx.plan.cluster, now), *node_drift(ctx.node.facts, node_facts(node, agent, configs))]
+        "drift": [one.words() for one in found],
+        "hold": bool(found) and all(one.holds for one in found),
+        "remedies": list(dict.fromkeys(one.remedy for one in found)),
     }
 
 
 def act_recheck(ctx: StepContext) -> StepEnd:
-    """Refuse a node whose facts have moved."""
+    """Refuse a node whose facts have moved; hold one where something is in the way that can be put right."""
     # The first attempt was read for a moment ago; a later one may rest on what a dead process had read.
-    drift = ctx.before["drift"] if ctx.attempt == 1 else look_recheck(ctx)["drift"]
+    reads = ctx.before if ctx.attempt == 1 else look_recheck(ctx)
+    drift = reads["drift"]
     if not drift:
         return StepEnd(Result.DONE)
+    if reads.get("hold", False):
+        return StepEnd(
+            Result.HELD,
+            "in-the-way",
+            f"node {ctx.node.name} cannot begin: {'; '.join(drift)}",
+            f"{'; '.join(reads['remedies'])}; then: rollout resume",
+            {"drift": drift},
+        )
     return StepEnd(
         Result.FAILED,
         "stale-facts",

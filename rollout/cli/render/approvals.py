@@ -7,8 +7,9 @@ from typing import Any
 
 from rollout.cli.render.blocks import Block, Para, Table, Tone
 from rollout.cli.render.words import count, moment
-from rollout.domain.approval import Approval, Consent
+from rollout.domain.approval import Approval
 from rollout.domain.codec import to_plain
+from rollout.domain.consent import Consent
 
 
 def approval_rows(approval: Approval) -> tuple[tuple[str, str], ...]:
