@@ -289,6 +289,8 @@ class NodeState:
     intent_at: datetime | None = None
     taken_back: bool = False
     """Whether it was led back with its wave, without a failure of its own."""
+    postponed: bool = False
+    """Whether it is given back because its window ended: no failure, and its turn comes again."""
 
     @property
     def armed(self) -> bool:
@@ -354,6 +356,8 @@ def failed_nodes(state: RolloutState) -> frozenset[str]:
 
 
 def _class_of(node: NodeState) -> FailureClass | None:
+    if node.postponed:
+        return None
     code, failed = (node.last.code, node.last.result is Result.FAILED) if node.last else ("", False)
     return failure_class(node.phase, code, failed=failed, taken_back=node.taken_back)
 
@@ -485,6 +489,8 @@ def _fold_node(node: NodeState, body: Intent | Outcome | Waiting | NodeDecided, 
     if isinstance(body, Waiting):
         return replace(node, waiting=body)
     phase = advance_node(node.phase, body.event)
+    if body.event is NodeEvent.REQUEUE:  # as if never begun; attempts go on counting, so that none is taken for another
+        return NodeState(node.name, attempts=node.attempts, reason=body.reason, since=at)
     if body.event is NodeEvent.CONTINUE:
         node = replace(node, done=_done_to_keep(node))
     started = node.started or (at if body.event is NodeEvent.START else None)
@@ -498,6 +504,7 @@ def _fold_node(node: NodeState, body: Intent | Outcome | Waiting | NodeDecided, 
         judged=True,
         started=started,
         ended=at if body.event is NodeEvent.FINISH else None,
+        postponed=body.event is NodeEvent.POSTPONE,
     )
 
 

@@ -36,6 +36,7 @@ class NodePhase(Enum):
     ROLLED_BACK = "rolled-back"
     SKIPPED = "skipped"
     LOST = "lost"
+    REPLACED = "replaced"
 
 
 class NodeEvent(Enum):
@@ -50,6 +51,11 @@ class NodeEvent(Enum):
     QUARANTINE = "quarantine"
     SKIP = "skip"
     LOSE = "lose"
+    REPLACE = "replace"
+    POSTPONE = "postpone"
+    """Give back, since its window ended; its turn comes again."""
+    REQUEUE = "requeue"
+    """Wait for the next turn: nothing of ours is left on it."""
 
 
 class RolloutPhase(Enum):
@@ -84,12 +90,15 @@ NODE_TABLE: Mapping[NodePhase, Mapping[NodeEvent, NodePhase]] = {
     },
     NodePhase.RUNNING: {
         NodeEvent.FINISH: NodePhase.DONE,
+        NodeEvent.REPLACE: NodePhase.REPLACED,
         NodeEvent.HOLD: NodePhase.HELD,
         NodeEvent.GIVE_BACK: NodePhase.RETURNING,
         NodeEvent.ROLL_BACK: NodePhase.ROLLING_BACK,
         NodeEvent.QUARANTINE: NodePhase.QUARANTINED,
         NodeEvent.SKIP: NodePhase.SKIPPED,
         NodeEvent.LOSE: NodePhase.LOST,
+        NodeEvent.POSTPONE: NodePhase.RETURNING,
+        NodeEvent.REQUEUE: NodePhase.PENDING,
     },
     NodePhase.HELD: {
         NodeEvent.CONTINUE: NodePhase.RUNNING,
@@ -100,6 +109,7 @@ NODE_TABLE: Mapping[NodePhase, Mapping[NodeEvent, NodePhase]] = {
     },
     NodePhase.RETURNING: {
         NodeEvent.FINISH: NodePhase.RETURNED,
+        NodeEvent.REQUEUE: NodePhase.PENDING,
         NodeEvent.QUARANTINE: NodePhase.QUARANTINED,
         NodeEvent.LOSE: NodePhase.LOST,
     },
@@ -119,6 +129,7 @@ NODE_TABLE: Mapping[NodePhase, Mapping[NodeEvent, NodePhase]] = {
     NodePhase.ROLLED_BACK: {},
     NodePhase.SKIPPED: {},
     NodePhase.LOST: {},
+    NodePhase.REPLACED: {},
 }
 
 NODE_DEATH: Mapping[NodePhase, Death] = {
@@ -133,6 +144,7 @@ NODE_DEATH: Mapping[NodePhase, Death] = {
     NodePhase.ROLLED_BACK: Death.STABLE,
     NodePhase.SKIPPED: Death.STABLE,
     NodePhase.LOST: Death.STABLE,
+    NodePhase.REPLACED: Death.STABLE,
 }
 
 ROLLOUT_TABLE: Mapping[RolloutPhase, Mapping[RolloutEvent, RolloutPhase]] = {
@@ -164,7 +176,7 @@ FENCED_PHASES = frozenset(
 """Phases in which a node may be out of service by our hand."""
 
 SETTLED_PHASES = frozenset(
-    {NodePhase.DONE, NodePhase.RETURNED, NodePhase.ROLLED_BACK, NodePhase.SKIPPED, NodePhase.LOST}
+    {NodePhase.DONE, NodePhase.RETURNED, NodePhase.ROLLED_BACK, NodePhase.SKIPPED, NodePhase.LOST, NodePhase.REPLACED}
 )
 """Phases in which a node's own way is over. Out of `done` alone a decision about its whole wave leads back."""
 

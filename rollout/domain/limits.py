@@ -6,10 +6,12 @@ under one of them would then be run under another.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING
 
-from rollout.domain.plan import Limit
+if TYPE_CHECKING:
+    from rollout.domain.plan import Limit
 
 FLEET_LIMIT = "max_unavailable"
 """Name of the limit over the whole fleet."""
@@ -32,21 +34,29 @@ class LimitIndex:
     """
 
     def __init__(self, limits: Sequence[Limit], max_unavailable: str, fleet: int) -> None:
-        self._most = count_of(max_unavailable, fleet)
-        self._limits = tuple(limits)
-        self._members = tuple(frozenset(limit.nodes) for limit in self._limits)
+        self.most = count_of(max_unavailable, fleet)
+        self.limits = tuple(limits)
         self._of_node: dict[str, list[int]] = {}
-        self._group_members: dict[str, dict[str, list[int]]] = {}
-        for number, limit in enumerate(self._limits):
-            grouped = limit.group and limit.groups_at_once
-            by_node = self._group_members.setdefault(limit.group, {}) if grouped else {}
+        for number, limit in enumerate(self.limits):
             for name in limit.nodes:
                 self._of_node.setdefault(name, []).append(number)
-                by_node.setdefault(name, []).append(number)
+
+    def numbers(self, name: str) -> Sequence[int]:
+        """Places in `limits` of those that name a node."""
+        return self._of_node.get(name, ())
+
+    def group_of(self, number: int) -> str:
+        """The group a limit counts in; empty when it is in none that is bounded."""
+        limit = self.limits[number]
+        return limit.group if limit.groups_at_once else ""
 
     def of_node(self, name: str) -> tuple[Limit, ...]:
         """Limits that name a node, in the plan's order."""
-        return tuple(self._limits[number] for number in self._of_node.get(name, ()))
+        return tuple(self.limits[number] for number in self.numbers(name))
+
+    def tally(self, out: AbstractSet[str], fenced: AbstractSet[str] = NOBODY) -> Tally:
+        """Count who is out once, for many questions. `fenced`: see `blocks`."""
+        return Tally(self, out, fenced)
 
     def blocks(self, name: str, out: AbstractSet[str], fenced: AbstractSet[str] = NOBODY) -> str | None:
         """The name of the limit that keeps `name` in service; None: it may go.
@@ -55,52 +65,100 @@ class LimitIndex:
         service, so they count wherever a number of nodes must stay; but they have given their slot back, so neither
         `max_unavailable` nor the groups at once count them. A node that is out already costs nothing more.
         """
-        if len(out) + (name not in out) > self._most:
-            return FLEET_LIMIT
-        for number in self._of_node.get(name, ()):
-            limit, members = self._limits[number], self._members[number]
-            gone = _common(members, out) | _common(members, fenced) | {name}
-            if len(gone) > limit.most_out:
-                return limit.name
-            if limit.group and limit.groups_at_once and self._groups(limit.group, out, name) > limit.groups_at_once:
-                return f"{limit.group} at once"
-        return None
+        return self.tally(out, fenced).blocks(name)
 
     def broken(self, out: AbstractSet[str]) -> tuple[str, ...]:
         """Names of the limits that `out` exceeds, each once; empty when all hold."""
-        found = [FLEET_LIMIT] if len(out) > self._most else []
-        touched = sorted({number for name in out for number in self._of_node.get(name, ())})
-        found += [
-            self._limits[n].name for n in touched if len(_common(self._members[n], out)) > self._limits[n].most_out
-        ]
-        for number in touched:
-            limit = self._limits[number]
-            if limit.group and limit.groups_at_once and self._groups(limit.group, out) > limit.groups_at_once:
-                found.append(f"{limit.group} at once")
-        return tuple(dict.fromkeys(found))
+        return self.tally(out).broken()
 
     def holders(self, limit: str, out: Iterable[str]) -> tuple[str, ...]:
         """Those of `out` that use up the limit of this name, in name order."""
-        members = self._named(limit)
-        return tuple(sorted(name for name in out if members is None or name in members))
-
-    def _named(self, name: str) -> AbstractSet[str] | None:
-        """Nodes under a limit or a group; None: all nodes."""
-        if name == FLEET_LIMIT:
-            return None
-        for group, members in self._group_members.items():
-            if name == f"{group} at once":
-                return members.keys()
-        same = [members for limit, members in zip(self._limits, self._members, strict=True) if limit.name == name]
-        return frozenset[str]().union(*same)
-
-    def _groups(self, group: str, out: AbstractSet[str], *more: str) -> int:
-        """How many limits of a group have nodes out, were `more` out as well."""
-        by_node: Mapping[str, list[int]] = self._group_members[group]
-        return len({number for name in (*out, *more) for number in by_node.get(name, ())})
+        if limit == FLEET_LIMIT:
+            return tuple(sorted(out))
+        members = {name for each in self.limits for name in each.nodes if limit in (each.name, at_once(each.group))}
+        return tuple(sorted(members.intersection(out)))
 
 
-def _common(members: frozenset[str], out: AbstractSet[str]) -> set[str]:
-    """What both hold, walking the smaller one."""
-    few, many = (out, members) if len(out) < len(members) else (members, out)
-    return {name for name in few if name in many}
+class Tally:
+    """Who is out, counted by limit and by group, as nodes go and come. A question costs the limits of one node."""
+
+    def __init__(self, index: LimitIndex, out: AbstractSet[str], fenced: AbstractSet[str]) -> None:
+        self._index = index
+        self._out: set[str] = set()
+        self._gone: set[str] = set()
+        self._counts: dict[int, int] = {}
+        self._groups: dict[str, dict[int, int]] = {}
+        self._fenced = fenced
+        for name in fenced:
+            self._count(name)
+        for name in out:
+            self.take(name)
+
+    def take(self, name: str) -> None:
+        """A node more is out."""
+        if name in self._out:
+            return
+        self._count(name)
+        self._out.add(name)
+        for number in self._index.numbers(name):
+            group = self._index.group_of(number)
+            if group:
+                found = self._groups.setdefault(group, {})
+                found[number] = found.get(number, 0) + 1
+
+    def give(self, name: str) -> None:
+        """A node is back in service; one that is fenced as well stays counted where a number must stay."""
+        if name not in self._out:
+            return
+        self._out.discard(name)
+        numbers = self._index.numbers(name)
+        for number in numbers:
+            group = self._index.group_of(number)
+            if group:
+                found = self._groups[group]
+                found[number] -= 1
+                if not found[number]:
+                    del found[number]
+        if name not in self._fenced:
+            self._gone.discard(name)
+            for number in numbers:
+                self._counts[number] -= 1
+
+    def _count(self, name: str) -> None:
+        if name not in self._gone:
+            self._gone.add(name)
+            for number in self._index.numbers(name):
+                self._counts[number] = self._counts.get(number, 0) + 1
+
+    def blocks(self, name: str) -> str | None:
+        """As `LimitIndex.blocks`."""
+        if len(self._out) + (name not in self._out) > self._index.most:
+            return FLEET_LIMIT
+        more = 0 if name in self._gone else 1
+        numbers = self._index.numbers(name)
+        for number in numbers:
+            limit = self._index.limits[number]
+            if self._counts.get(number, 0) + more > limit.most_out:
+                return limit.name
+            group = self._index.group_of(number)
+            if group:
+                own = {n for n in numbers if self._index.group_of(n) == group}
+                if len(self._groups.get(group, {}).keys() | own) > limit.groups_at_once:
+                    return at_once(group)
+        return None
+
+    def broken(self) -> tuple[str, ...]:
+        """Names of the limits that are exceeded, each once."""
+        found = [FLEET_LIMIT] if len(self._out) > self._index.most else []
+        for number in sorted(self._counts):
+            limit, group = self._index.limits[number], self._index.group_of(number)
+            if self._counts[number] > limit.most_out:
+                found.append(limit.name)
+            if group and len(self._groups.get(group, {})) > limit.groups_at_once:
+                found.append(at_once(group))
+        return tuple(dict.fromkeys(found))
+
+
+def at_once(group: str) -> str:
+    """Name of the limit on how many of a group have nodes out."""
+    return f"{group} at once"

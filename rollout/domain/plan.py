@@ -10,6 +10,7 @@ from functools import cached_property
 
 from rollout.domain.codec import DecodeError, canonical, from_plain, sha256
 from rollout.domain.errors import Refused
+from rollout.domain.limits import LimitIndex
 from rollout.domain.node import DatapathMode, Method, PodRef
 from rollout.domain.policy import Policy
 from rollout.domain.step import StepKind, Track
@@ -105,6 +106,10 @@ class NodePlan:
     """Pods on the pod network that tolerate our taint: deleted in the gap when the agent names them."""
     config_change: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Effective settings that change: key to (before, after)."""
+    pool: str = ""
+    """The pool that will replace it, for method `replace`."""
+    pool_size: int = 0
+    """Nodes of that pool in service when planned."""
     config_sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Objects those settings come from: key to (before, after); empty text where the key is not set."""
     risks: tuple[str, ...] = ()
@@ -350,6 +355,11 @@ class Plan:
     def adopts(self) -> bool:
         """Whether this plan labels newly joined nodes that have no endpoint of the old kind."""
         return self.purpose == ADOPT
+
+    @cached_property
+    def limit_index(self) -> LimitIndex:
+        """Answers which limit keeps a node in service while others are out."""
+        return LimitIndex(self.limits, self.policy.max_unavailable, self.cluster.fleet)
 
     @property
     def takes_back(self) -> bool:

@@ -1,10 +1,11 @@
 """The resolver: plan, journal state and time to decisions and next actions.
 
-Invariant: at most `max_unavailable` nodes are out by our hand (quarantined nodes free their slot), no node of a later
-wave starts before the gates of all earlier waves proceeded, none starts while a wave is taken back, a node's finished
-steps are a prefix of its way, and all of it under the one digest the journal was opened for. Moves keep it in this
-order: settle what a dead process left, bring nodes in flight forward, decide about failed ones, let gates speak, and
-only then start new nodes.
+Invariant: at most `max_unavailable` nodes are out by our hand (quarantined nodes free their slot) and no limit of the
+plan is exceeded by those, no node of a later wave starts before the gates of all earlier waves proceeded, none starts
+while a wave is taken back, a node's finished steps are a prefix of its way, and all of it under the one digest the
+journal was opened for. Moves keep it in this order: settle what a dead process left, bring nodes in flight forward,
+decide about failed ones, let gates speak, and only then start new nodes: every node of the wave that its limits let go,
+in order, whatever those before it wait for. A wave is finite and each of its nodes comes back, so none waits for ever.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from rollout.domain.failures import failed_check, failures_in_words, is_undecided
 from rollout.domain.journal import (
@@ -28,12 +30,14 @@ from rollout.domain.journal import (
     failures,
     fold,
 )
-from rollout.domain.lifecycle import FENCED_PHASES, NodeEvent, NodePhase, RolloutEvent, RolloutPhase
+from rollout.domain.lifecycle import NodeEvent, NodePhase, RolloutEvent, RolloutPhase
+from rollout.domain.node import Method
 from rollout.domain.plan import NodePlan, Plan, Wave
-from rollout.domain.policy import OnFailure
+from rollout.domain.policy import AtWindowEnd, OnFailure
 from rollout.domain.step import StepKind, Track
 from rollout.domain.verdict import GateDecision
-from rollout.engine.rules import check_invariants, current_wave, has_ended, is_out, next_step, rests
+from rollout.engine.rules import check_invariants, current_wave, has_ended, next_step, rests
+from rollout.engine.slots import Slots, Wait, begins, has_closed
 from rollout.engine.waiting import MarkWaiting, marks_due, may_start
 
 
@@ -66,8 +70,6 @@ class Gate:
 
 Action = Begin | Settle | Gate | MarkWaiting
 
-_LOOK_AGAIN = timedelta(seconds=5)
-_BLIND = "no node is taken out of service while the cluster cannot be seen: other nodes may be out already"
 _BACK = GateDecision.ROLL_BACK.value
 
 _ENDED = frozenset({RolloutPhase.HELD, RolloutPhase.COMPLETED, RolloutPhase.ABORTED})
@@ -83,7 +85,7 @@ class Surroundings:
     gating: bool = False
     """A gate is being looked at in this process."""
     foreign_out: frozenset[str] | None = frozenset()
-    """Nodes out of service, whoever did it; they count against max_unavailable. None: the cluster cannot be seen."""
+    """Nodes out of service, whoever did it; they count against every limit. None: the cluster cannot be seen."""
     marking: bool = False
     """Our taint is being put on nodes still to do, or taken off, in this process."""
 
@@ -111,20 +113,31 @@ class _Round:
     actions: list[Action] = field(default_factory=list)
     wake_at: datetime | None = None
     waiting: str = ""
-    _out: tuple[frozenset[str], frozenset[str]] | None = None
+    _slots: Slots | None = None
 
-    def out(self) -> tuple[frozenset[str], frozenset[str]]:
-        """Nodes that take a slot, and nodes out of service that are not ours. Asked for each node of a wave."""
-        if self._out is None:
-            ours = {n.name for n in self.state.nodes.values() if n.phase in FENCED_PHASES}
-            out = frozenset(n.name for n in self.state.nodes.values() if is_out(n))
-            self._out = out, (self.around.foreign_out or frozenset()) - ours
-        return self._out
+    @cached_property
+    def closed(self) -> bool:
+        """Whether nodes that are not armed go back now, since their window has ended."""
+        give_back = self.plan.policy.at_window_end is AtWindowEnd.GIVE_BACK
+        return give_back and self.state.phase is RolloutPhase.RUNNING and has_closed(self.plan, self.around.now)
+
+    @property
+    def slots(self) -> Slots:
+        """Who may be taken out of service now. Asked for each node of a wave."""
+        if self._slots is None:
+            self._slots = Slots(self.plan, self.state, self.around.foreign_out, self.around.now)
+        return self._slots
+
+    def wait(self, wait: Wait) -> None:
+        """Something may not happen now: the first reason is told, the earliest time to ask again is kept."""
+        self.waiting = self.waiting or wait.why
+        times = [at for at in (self.wake_at, wait.wake_at) if at is not None]
+        self.wake_at = min(times, default=None)
 
     def note(self, body: Body) -> None:
         """Take a decision: it is part of the state for the rest of this round."""
         self.bodies.append(body)
-        self._out = None
+        self._slots = None
         self.state = fold([Entry(self.state.seq + 1, self.around.now, body)], self.state)
 
 
@@ -168,12 +181,17 @@ def _move_node(work: _Round, node: NodePlan) -> None:
         _abort_node(work, node)
     if node.name in work.state.taking_back:
         _take_back(work, node)
+    elif work.closed:
+        _give_back_at_window_end(work, node)
     state = work.state.node(node.name)
     if state.phase not in (NodePhase.RUNNING, NodePhase.RETURNING, NodePhase.ROLLING_BACK):
         return
     step = next_step(node, state)
     if step is None:
-        work.note(NodeDecided(node.name, NodeEvent.FINISH))
+        again = state.postponed and state.phase is NodePhase.RETURNING
+        replaced = node.method is Method.REPLACE and state.phase is NodePhase.RUNNING
+        ended = NodeEvent.REPLACE if replaced else NodeEvent.FINISH
+        work.note(NodeDecided(node.name, NodeEvent.REQUEUE if again else ended))
     elif not rests(work.state, state):
         work.actions.append(Begin(node.name, state.track, step, state.attempts.get((state.track, step), 0) + 1))
 
@@ -245,8 +263,16 @@ def _take_back(work: _Round, node: NodePlan) -> None:
     if state.phase is NodePhase.RUNNING:
         undo = NodeEvent.GIVE_BACK if _touched(state) else NodeEvent.SKIP
         work.note(NodeDecided(node.name, NodeEvent.ROLL_BACK if state.armed else undo, reason))
-    elif state.phase is NodePhase.DONE and _has_slot(work, node.name):
+    elif state.phase is NodePhase.DONE and _take_slot(work, node.name) is None:
         work.note(NodeDecided(node.name, NodeEvent.ROLL_BACK, reason))
+
+
+def _give_back_at_window_end(work: _Round, node: NodePlan) -> None:
+    """A node that is not armed goes back as it was and waits for the next window; an armed one goes on to its end."""
+    state = work.state.node(node.name)
+    if state.phase is NodePhase.RUNNING and not state.armed:
+        event = NodeEvent.POSTPONE if _touched(state) else NodeEvent.REQUEUE
+        work.note(NodeDecided(node.name, event, "its window has ended, its turn comes again"))
 
 
 def _touched(state: NodeState) -> bool:
@@ -322,24 +348,32 @@ def _obey_gate(work: _Round, wave: Wave, gate: GateDecided, finished: list[NodeS
 
 
 def _start_nodes(work: _Round, wave: Wave) -> None:
-    for name in wave.nodes:
-        if work.state.node(name).phase is NodePhase.PENDING and _has_slot(work, name):
-            work.note(NodeDecided(name, NodeEvent.START))
-            work.actions.append(Begin(name, Track.FORWARD, StepKind.RECHECK, 1))
+    pending = [name for name in wave.nodes if work.state.node(name).phase is NodePhase.PENDING]
+    closed = begins(work.plan, work.around.now) if pending else None
+    if closed is not None:
+        work.wait(closed)
+        return
+    waits = {name: _take_slot(work, name) for name in pending}
+    for name in (name for name, wait in waits.items() if wait is None):
+        work.note(NodeDecided(name, NodeEvent.START))
+        work.actions.append(Begin(name, Track.FORWARD, StepKind.RECHECK, _attempt(work, name)))
+    if waits and all(wait is not None and wait.for_person for wait in waits.values()) and not _moving(work):
+        _hold(work, next(wait.why for wait in waits.values() if wait is not None))
 
 
-def _has_slot(work: _Round, name: str) -> bool:
-    """Whether a node that is in service may be taken out of it now; says why when it is not for our own nodes."""
-    if work.around.foreign_out is None:
-        work.waiting, work.wake_at = _BLIND, work.around.now + _LOOK_AGAIN
-        return False
-    out, foreign = work.out()
-    if len(out | foreign | {name}) <= work.plan.policy.most_unavailable(work.plan.cluster.fleet):
-        return True
-    if foreign and not out:
-        work.waiting = f"node(s) {', '.join(sorted(foreign))} are out of service, which uses up max_unavailable"
-        work.wake_at = work.around.now + _LOOK_AGAIN
-    return False
+def _attempt(work: _Round, name: str) -> int:
+    """A node given back at the end of a window begins again: its first step was tried before."""
+    return work.state.node(name).attempts.get((Track.FORWARD, StepKind.RECHECK), 0) + 1
+
+
+def _take_slot(work: _Round, name: str) -> Wait | None:
+    """Take a node that is in service out of it, if it may go now: it counts from then on. Why not, else."""
+    wait = work.slots.refuses(name)
+    if wait is None:
+        work.slots.take(name)
+    elif wait.wake_at is not None:
+        work.wait(wait)
+    return wait
 
 
 def _end_rollout(work: _Round) -> None:

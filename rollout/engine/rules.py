@@ -63,6 +63,9 @@ def check_invariants(plan: Plan, state: RolloutState, starting: frozenset[str] =
     limit = plan.policy.most_unavailable(plan.cluster.fleet)
     if len(out) > limit:
         raise InvariantBroken(f"{len(out)} nodes are out ({', '.join(sorted(out))}), the limit is {limit}")
+    exceeded = plan.limit_index.broken(set(out)) if plan.limits else ()
+    if exceeded:
+        raise InvariantBroken(f"nodes {', '.join(sorted(out))} are out, which exceeds {', '.join(exceeded)}")
     wave = current_wave(plan, state)
     for name, node in state.nodes.items():
         if wave is not None and plan.wave_of(name).number > wave.number and node.started is not None:
