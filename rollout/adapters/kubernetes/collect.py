@@ -122,12 +122,15 @@ def collect_snapshot(connection: Connection, agent_namespace: str | None, taken_
 
 @contextmanager
 def _side_by_side() -> Iterator[ThreadPoolExecutor]:
-    """Threads for lists. After an error, what has not begun never does."""
+    """Threads for lists. After an error, what has not begun never does, and nobody waits for what has.
+
+    A list under way ends at its next page once the connection is closed.
+    """
     pool = ThreadPoolExecutor(SIDE_BY_SIDE, "collect")
     try:
         yield pool
     except BaseException:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
         raise
     pool.shutdown()
 
