@@ -12,7 +12,16 @@ from collections.abc import Iterator, Mapping
 from rollout.checks.finding import named
 from rollout.checks.material import Case
 from rollout.domain.node import LinkKind
-from rollout.domain.observed import PROBE_LINKS, PROBE_PROGRAMS, Device, Programs, parse_links, parse_programs
+from rollout.domain.observed import (
+    PROBE_AGENT,
+    PROBE_LINKS,
+    PROBE_PROGRAMS,
+    Device,
+    Programs,
+    parse_agent,
+    parse_links,
+    parse_programs,
+)
 from rollout.domain.verdict import Status, Verdict
 
 PROGRAMS = "programs"
@@ -24,6 +33,7 @@ _TO_POD = {True: frozenset({"netkit-primary"}), False: frozenset({"tcx-egress", 
 Towards the pod there is one only where the endpoint's configuration wants it (`RequireEgressProg` in Cilium's
 pkg/datapath/loader), whatever the mode: so the baseline says whether it is wanted."""
 
+_HOST_ENDPOINT, _READY = "cilium_host", "ready"
 _OF_AGENT = "cil_"
 """How the agent names its programs; others on a host device are none of its business, nor ours."""
 
@@ -35,9 +45,14 @@ def judge_programs(case: Case) -> Verdict:
         return case.unread(PROGRAMS, PROBE_PROGRAMS)
     before = parse_programs(case.baseline.get(PROBE_PROGRAMS)) if case.baseline is not None else None
     evidence = _evidence(now, before)
-    faults = [*_endpoint_faults(case, now, before), *_host_faults(now, before)]
+    found = [*_endpoint_faults(case, now, before), *_host_faults(now, before)]
+    busy = _busy_links(case, now)
+    faults = [words for name, words in found if name not in busy]
     if faults:
         return case.say(PROGRAMS, Status.FAIL, named(faults, "; "), evidence)
+    if found:
+        words = f"the agent is not done yet: {named([words for _, words in found], '; ')}"
+        return case.say(PROGRAMS, Status.INCONCLUSIVE, words, evidence)
     unread = [f"{name} ({why})" for name, why in now.unread if why not in _never_read(before)]
     if unread:
         return case.say(PROGRAMS, Status.INCONCLUSIVE, f"programs could not be read on {named(unread)}", evidence)
@@ -58,7 +73,26 @@ def _is_endpoint(device: Device) -> bool:
     return device.role in ("endpoint", "health")
 
 
-def _endpoint_faults(case: Case, now: Programs, before: Programs | None) -> Iterator[str]:
+def _busy_links(case: Case, now: Programs) -> frozenset[str]:
+    """Links whose programs the agent may still be at: it compiles and attaches for one endpoint after the other.
+
+    The first endpoints of a new configuration wait for tens of seconds (real-cluster.md), and a link is there before
+    the agent knows its endpoint. While it is not up it attaches nothing.
+    """
+    agent = parse_agent(case.seen.get(PROBE_AGENT))
+    if agent is None or agent.state != "up":
+        return frozenset(device.name for device in now.devices)
+    if not agent.link_states:
+        return frozenset()
+    host_ready = agent.link_states.get(_HOST_ENDPOINT, _READY) == _READY
+    return frozenset(
+        device.name
+        for device in now.devices
+        if (agent.link_states.get(device.name) != _READY if _is_endpoint(device) else not host_ready)
+    )
+
+
+def _endpoint_faults(case: Case, now: Programs, before: Programs | None) -> Iterator[tuple[str, str]]:
     judges_replies = before is not None and _all_have(before, _TO_POD)
     policies, unread = _peer_policies(case), _doubtful(now, before)
     for device in filter(_is_endpoint, now.devices):
@@ -66,9 +100,10 @@ def _endpoint_faults(case: Case, now: Programs, before: Programs | None) -> Iter
             continue
         netkit = device.kind in (LinkKind.NETKIT_L2, LinkKind.NETKIT_L3)
         if not device.places & _FROM_POD[netkit]:
-            yield _no_program(device, netkit, policies.get(device.name, ""))
+            yield device.name, _no_program(device, netkit, policies.get(device.name, ""))
         elif device.role == "endpoint" and judges_replies and not device.places & _TO_POD[netkit]:
-            yield f"{device.name} has no program towards the pod, as every endpoint link had at the baseline"
+            words = f"{device.name} has no program towards the pod, as every endpoint link had at the baseline"
+            yield device.name, words
 
 
 def _doubtful(now: Programs, before: Programs | None) -> frozenset[str]:
@@ -97,7 +132,7 @@ def _no_program(device: Device, netkit: bool, peer_policy: str) -> str:
     return f"{device.name} ({device.kind.value}) has no program at {where}{rest}"
 
 
-def _host_faults(now: Programs, before: Programs | None) -> Iterator[str]:
+def _host_faults(now: Programs, before: Programs | None) -> Iterator[tuple[str, str]]:
     present = {device.name: device for device in now.devices}
     unread = _doubtful(now, before)
     for device in before.devices if before else ():
@@ -107,10 +142,10 @@ def _host_faults(now: Programs, before: Programs | None) -> Iterator[str]:
         missing = _directed(device) - (_directed(found) if found else frozenset())
         if missing:
             words = ", ".join(f"{program} at {direction}" for direction, program in sorted(missing))
-            yield f"{device.name} lacks its host programs: {words} was there at the baseline"
+            yield device.name, f"{device.name} lacks its host programs: {words} was there at the baseline"
     if before is None:
         yield from (
-            f"{device.name} has no host program at all"
+            (device.name, f"{device.name} has no host program at all")
             for device in now.devices
             if device.role == "host" and device.name == "cilium_host" and not device.attached
         )

@@ -8,6 +8,7 @@ for tests of networks (RFC 2544).
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import json
@@ -16,6 +17,7 @@ import random
 import signal
 import socket
 import struct
+import time
 from typing import Any, NamedTuple
 
 from . import rtnetlink
@@ -25,6 +27,7 @@ _CLONE_NEWNET = 0x40000000
 _PR_SET_PDEATHSIG = 1
 _LIFE_SECONDS = 120
 _PATIENCE_SECONDS = 5.0
+_PASSAGE_SECONDS = 0.1
 PACKETS = 64
 DATAGRAM = b"netkit-rollout self-test".ljust(100, b".")
 CONNECTS, REFUSALS = 8, 4
@@ -185,8 +188,8 @@ def _build() -> tuple[tuple[_End, _End], Ground]:
             raise
         indexes = (near.bring_up(f"nkr-{kind}", addresses[0]), far.bring_up(f"nkr-{kind}", addresses[1]))
         pairs.append(Pair(kind, indexes, addresses))
-    for pair in pairs:  # so that addresses are resolved before anything is counted
-        _datagrams((near, far), pair, 1)
+    for pair in pairs:
+        _await_passage((near, far), pair)
     return (near, far), Ground((near.number, far.number), tuple(pairs))
 
 
@@ -216,6 +219,30 @@ def _datagrams(ends: tuple[_End, _End], pair: Pair, count: int = PACKETS) -> dic
             source.sendto(DATAGRAM, sink.getsockname())
             received += sink.recv(len(DATAGRAM)) == DATAGRAM
     return {"sent": count, "received": received}
+
+
+def _await_passage(ends: tuple[_End, _End], pair: Pair) -> None:
+    """Send until one datagram arrives, before anything is counted.
+
+    Addresses are resolved by that, and a link that came up drops what is sent until the kernel, a moment later, has
+    given it its queue.
+    """
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    with ends[1].socket(socket.SOCK_DGRAM, pair.addresses[1]) as sink, ends[0].socket(socket.SOCK_DGRAM) as source:
+        sink.settimeout(_PASSAGE_SECONDS)
+        while True:
+            source.sendto(DATAGRAM, sink.getsockname())
+            try:
+                sink.recv(len(DATAGRAM))
+            except TimeoutError:
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                break
+        sink.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:  # late ones are of no one's count
+                sink.recv(len(DATAGRAM))
 
 
 def _unheard(ends: tuple[_End, _End], pair: Pair) -> dict[str, int]:

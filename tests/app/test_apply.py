@@ -16,9 +16,11 @@ from rollout.app.rollback import plan_rollback
 from rollout.app.status import status, why
 from rollout.app.verify import verify
 from rollout.domain.errors import NotFound, Refused, UsageError
+from rollout.domain.journal import Intent, Outcome
 from rollout.domain.lifecycle import NodePhase, RolloutPhase
 from rollout.domain.node import DaemonSet, DatapathMode, Toleration
 from rollout.domain.policy import MethodChoice, OnFailure
+from rollout.domain.step import StepKind
 from rollout.domain.verdict import Status
 from rollout.ports.hosts import Host, HostResult, HostRun
 from tests.fakes.hosts import failed
@@ -46,6 +48,21 @@ def test_there_and_back(target: DatapathMode, method: MethodChoice) -> None:
     assert model.kinds() == VETH
     assert model.leftovers() == []
     assert len(model.reboots) == (4 if method is MethodChoice.REBOOT else 0)
+
+
+def test_after_a_reboot_the_old_readiness_is_not_the_new_agents() -> None:
+    """The kubelet tells of the new boot first, and of its pods later: until then they look as before the reboot."""
+    model = Model()
+    model.cluster.delays = replace(model.cluster.delays, kubelet=20.0)
+    made = model.planned(quick(DatapathMode.NETKIT, method=MethodChoice.REBOOT, nodes=("n1",)))
+    assert Application(model.world(), made.record.id).start().phase is RolloutPhase.COMPLETED
+    assert model.kinds()["n1"] == {"netkit"}
+    journal = model.world().store.read(made.record.id)
+    begun, ended = (
+        next(e.at for e in journal if isinstance(e.body, kind) and e.body.step is StepKind.REBOOT)
+        for kind in (Intent, Outcome)
+    )
+    assert ended - begun >= timedelta(seconds=20)
 
 
 def test_from_netkit_to_netkit_l2_while_another_node_stays() -> None:

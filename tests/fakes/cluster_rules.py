@@ -40,6 +40,8 @@ class Delays:
     agent_start: float = 5.0
     refusal: float = 20.0
     """From an agent's start to its fatal line, and again before the next try."""
+    kubelet: float = 0.0
+    """From a node's new boot to the kubelet's word about the agent's pod: until then it looks as before."""
 
 
 @dataclass
@@ -108,11 +110,19 @@ class ClusterRules:
             self.modes.pop(name, None)
             for pod in self.pods_on(name):
                 self.links.pop(pod.ref.uid, None)
-                self._put_pod(replace(pod, ready=pod.host_network and not self._is_agent(pod)))
                 if self._is_agent(pod):
-                    self._put_pod(replace(pod, ready=False, waiting="", restarts=pod.restarts + 1))
-                    self._start_agent(pod.ref)
+                    self._later(self.delays.kubelet, lambda ref=pod.ref: self._tell_restart(ref))  # type: ignore[misc]
+                else:
+                    self._put_pod(replace(pod, ready=pod.host_network))
             self.change_node(name, boot_id=boot_id, ready=True)
+            self.play()
+
+    def _tell_restart(self, ref: PodRef) -> None:
+        """The kubelet gets round to the agent's pod after a boot: until then its status is that of before."""
+        pod = self._incarnation(ref)
+        if pod is not None:
+            self._put_pod(replace(pod, ready=False, waiting="", restarts=pod.restarts + 1))
+            self._start_agent(ref)
 
     def add_pod(self, pod: Pod) -> Pod:
         """A pod that runs already, its link in the mode of its node's agent."""

@@ -65,10 +65,16 @@ def act_restart(ctx: StepContext) -> StepEnd:
 
 
 def look_reboot(ctx: StepContext) -> dict[str, Any]:
-    """Boot id and readiness, as the kubelet tells them."""
+    """Boot id and readiness, as the kubelet tells them, and the life of the agent's pod."""
     node = ctx.world.cluster.read_node(ctx.node.name)
     ctx.require_same(node)
-    return {"boot_id": node.boot_id, "ready": bool(node.ready)}
+    return {"boot_id": node.boot_id, "ready": bool(node.ready), "agent": _agent_life(ctx.view(), ctx)}
+
+
+def _agent_life(view: NodeView, ctx: StepContext) -> str:
+    """Differs from one start of the agent to the next: a reboot keeps the pod and counts a restart."""
+    pod = agent_pod(view, ctx.plan)
+    return f"{pod.ref.uid} {pod.restarts}" if pod else ""
 
 
 def act_reboot(ctx: StepContext) -> StepEnd:
@@ -78,11 +84,15 @@ def act_reboot(ctx: StepContext) -> StepEnd:
         ctx.require_fence(view.node)
         run_playbook(ctx, "reboot-node.yml")
     while True:
-        node = ctx.view().node
-        assert node is not None
-        if node.boot_id != ctx.before["boot_id"] and node.ready:
-            return StepEnd(Result.DONE, evidence={"boot_id": node.boot_id})
-        ctx.say("waiting for the node to come back with another boot id", f"kubectl get node {ctx.node.name}")
+        view = ctx.view()
+        assert view.node is not None
+        if view.node.boot_id == ctx.before["boot_id"] or not view.node.ready:
+            ctx.say("waiting for the node to come back with another boot id", f"kubectl get node {ctx.node.name}")
+        elif agent_ready(view, ctx.plan) and _agent_life(view, ctx) == ctx.before.get("agent", ""):
+            # The pod's status is still that of before the reboot: its Ready would be taken for the new agent's.
+            ctx.say("waiting for the kubelet to tell of the agent's new start", f"kubectl get node {ctx.node.name}")
+        else:
+            return StepEnd(Result.DONE, evidence={"boot_id": view.node.boot_id})
         view = ctx.wait_change(view)
 
 

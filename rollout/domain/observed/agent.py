@@ -42,6 +42,8 @@ class AgentState:
     settings: Mapping[str, Any] = field(default_factory=dict)
     endpoint_states: Mapping[str, int] = field(default_factory=dict)
     endpoint_links: tuple[str, ...] = ()
+    link_states: Mapping[str, str] = field(default_factory=dict)
+    """State of the endpoint behind each host link, the host's own included. Empty: this version tells no links."""
     drops: tuple[AgentDrop, ...] | None = None
     """None: the agent does not serve its metrics."""
     version: str = ""
@@ -104,14 +106,15 @@ def parse_agent(observation: Observation | None) -> AgentState | None:
     for endpoint in endpoints:
         state = text(endpoint.get("state"))
         states[state] = states.get(state, 0) + 1
-    links = {text(e.get("interface-name")) for e in endpoints} - {""}
+    links = {text(e.get("interface-name")): text(e.get("state")) for e in endpoints if e.get("interface-name")}
     return AgentState(
         state=text(found.get("agent")) or "down",
         reason=text(found.get("reason")),
         controllers_failing=count(found.get("controllers-failing")),
         settings=dict(row(found.get("settings"))),
         endpoint_states=states,
-        endpoint_links=tuple(sorted(links - HOST_LINKS)),
+        endpoint_links=tuple(sorted(links.keys() - HOST_LINKS)),
+        link_states=links,
         drops=_drops(found),
         config_delta=count(found["config-delta"]) if "config-delta" in found else None,
         **{name: str(found.get(key) or "") for key, name in _TEXT_FIELDS.items()},

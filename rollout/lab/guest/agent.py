@@ -246,7 +246,10 @@ class Agent:
         return 200, None
 
     def _list(self, facts: AgentFacts, wanted: str) -> Answer:
-        documents = [agentshapes.pod_document(each, facts.started) for each in self._store.all()]
+        documents = [
+            agentshapes.pod_document(each, facts.started, settled=self._datapath.knows(each))
+            for each in self._store.all()
+        ]
         documents.append(agentshapes.host_document(facts, podlinks.find("cilium_host")))
         documents.append(agentshapes.health_document(facts, podlinks.find(_HEALTH_LINK), self._health_mac))
         documents.sort(key=lambda each: int(each["id"]))

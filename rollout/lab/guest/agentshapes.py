@@ -124,8 +124,8 @@ def _node_controllers(facts: AgentFacts, endpoints: Iterable[Endpoint]) -> list[
     return listed
 
 
-def pod_document(endpoint: Endpoint, started: str) -> Json:
-    """One item of GET /v1/endpoint."""
+def pod_document(endpoint: Endpoint, started: str, *, settled: bool = True) -> Json:
+    """One item of GET /v1/endpoint. Not settled: its programs are still to come, as recorded from the real agent."""
     networking: Json = {"addressing": [{"ipv4": endpoint.address, "ipv4-pool-name": "default"}]}
     networking["container-interface-name"] = POD_LINK
     networking |= {"interface-index": endpoint.index, "interface-name": endpoint.link}
@@ -133,6 +133,7 @@ def pod_document(endpoint: Endpoint, started: str) -> Json:
         networking |= {"host-mac": endpoint.host_mac, "mac": endpoint.mac}
     labels = {"derived": endpoint.derived_labels, "realized": {}, "security-relevant": endpoint.identity_labels}
     document = _endpoint(endpoint.id, endpoint.identity, labels, networking, started)
+    document["status"]["state"] = "ready" if settled else "waiting-to-regenerate"
     document["status"]["external-identifiers"] = {"cni-attachment-id": endpoint.attachment}
     pod = f"{endpoint.namespace}/{endpoint.pod}"
     document["status"]["controllers"] = _endpoint_controllers(endpoint.id, pod, started)

@@ -64,6 +64,10 @@ class Datapath:
             self._make_link(endpoint, new=True)
             self._load_rules()
 
+    def knows(self, endpoint: Endpoint) -> bool:
+        """Whether the endpoint has its programs, as far as they are wanted."""
+        return endpoint.id in self._links
+
     def removed(self, endpoint: Endpoint) -> None:
         """An endpoint that is no longer in the store."""
         with self._lock:
