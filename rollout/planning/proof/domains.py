@@ -45,25 +45,36 @@ class Tally:
                 self.change(node, count)
 
 
-class SpreadTally:
-    """Pods by domain, over the nodes that a spread constraint counts, with the least count at hand.
+class Frame:
+    """The nodes that a spread constraint counts, and how many of them each domain has. Shared by constraints."""
 
-    `counted` says which nodes those are; a node may join or leave (`include`) when taints count.
+    __slots__ = ("counted", "nodes", "values")
+
+    def __init__(self, values: Values, counted: Sequence[bool]) -> None:
+        self.values = values
+        self.counted = [wanted and value is not None for wanted, value in zip(counted, values, strict=True)]
+        self.nodes: dict[str, int] = {}
+        for value, wanted in zip(values, self.counted, strict=True):
+            if wanted and value is not None:
+                self.nodes[value] = self.nodes.get(value, 0) + 1
+
+
+class SpreadTally:
+    """Pods by domain, over the nodes of a frame, with the least count at hand.
+
+    A node may join or leave (`include`) when taints count; then the frame must be its own.
     """
 
     __slots__ = ("_counted", "_histogram", "_low", "_nodes", "_on_node", "counts", "values")
 
-    def __init__(self, values: Values, counted: Sequence[bool]) -> None:
-        self.values = values
-        self.counts: dict[str, int] = {}
-        self._counted = [False] * len(values)
+    def __init__(self, frame: Frame) -> None:
+        self.values = frame.values
+        self._counted = frame.counted
+        self._nodes = frame.nodes
+        self.counts = dict.fromkeys(frame.nodes, 0)
         self._on_node: dict[int, int] = {}
-        self._nodes: dict[str, int] = {}
-        self._histogram: dict[int, int] = {}
+        self._histogram = {0: len(frame.nodes)} if frame.nodes else {}
         self._low = 0
-        for node, wanted in enumerate(counted):
-            if wanted:
-                self.include(node, True)
 
     @property
     def domains(self) -> int:

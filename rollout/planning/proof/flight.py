@@ -31,7 +31,7 @@ class Flight:
         self._nodes = nodes
         self._roster = roster
         self._places = places
-        self._limits = limits
+        self._out = limits.tally(frozenset())
         self._cordoned = cordoned
         self._number = {node.name: number for number, node in enumerate(nodes)}
         self._flying: dict[int, None] = {}
@@ -46,11 +46,13 @@ class Flight:
     def fly(self, waves: Sequence[Wave]) -> None:
         """Take all waves through. Afterwards every replica that was on their nodes says what becomes of it."""
         names = {name for wave in waves for name in wave.nodes}
-        foreign = {n.name for n in self._nodes if n.name not in names and (n.ready is not True or n.unschedulable)}
+        for node in self._nodes:
+            if node.name not in names and (node.ready is not True or node.unschedulable):
+                self._out.take(node.name)
         for wave in waves:
             todo = [self._number[name] for name in wave.nodes]
             while todo or self._flying:
-                todo = self._start(todo, foreign)
+                todo = self._start(todo)
                 if not self._round():
                     self._unknot()
         for replica in self._pending:
@@ -59,18 +61,15 @@ class Flight:
 
     # -- one round ---------------------------------------------------------------------------------------------------
 
-    def _start(self, todo: list[int], foreign: set[str]) -> list[int]:
+    def _start(self, todo: list[int]) -> list[int]:
         """Start what may start; what must wait. One node at least is in flight: outages of others end some day."""
         if not todo:
             return todo
-        out = foreign | {self._nodes[number].name for number in self._flying}
         left: list[int] = []
         for place, number in enumerate(todo):
-            name = self._nodes[number].name
-            limit = self._limits.blocks(name, out)
+            limit = self._out.blocks(self._nodes[number].name)
             if limit is None:
                 self._take_off(number)
-                out.add(name)
             elif limit == FLEET_LIMIT:
                 left += todo[place:]
                 break
@@ -82,6 +81,7 @@ class Flight:
 
     def _take_off(self, number: int) -> None:
         self._flying[number] = None
+        self._out.take(self._nodes[number].name)
         self._places.cordon(number)
 
     def _round(self) -> bool:
@@ -239,6 +239,7 @@ class Flight:
         self._come_back(number, done=True)
 
     def _come_back(self, number: int, *, done: bool) -> None:
+        self._out.give(self._nodes[number].name)
         if number not in self._cordoned:
             self._places.uncordon(number, done=done)
             self._returned = True

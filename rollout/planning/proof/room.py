@@ -28,6 +28,8 @@ class Room:
         self.memory = [room if t else _UNTOLD for room, t in zip(self._all_memory, told, strict=True)]
         self.slots = [room if t else _UNTOLD for room, t in zip(self._all_slots, told, strict=True)]
         self._told = told
+        self.tightest = [PPM] * len(nodes)
+        """The free share of what is scarcest on each node, in millionths: one without CPU is full."""
         self._extra = [{name: int(amount) for name, amount in node.extra} for node in nodes]
         self._ports: dict[int, dict[HostPort, int]] = {}
 
@@ -36,6 +38,8 @@ class Room:
         self.cpu[node] -= kind.cpu * by
         self.memory[node] -= kind.memory * by
         self.slots[node] -= by
+        if self._told[node]:
+            self.tightest[node] = self._tightest(node)
         if kind.extra:
             free = self._extra[node]
             for name, amount in kind.extra:
@@ -58,11 +62,13 @@ class Room:
             for name, amount in kind.extra:
                 if amount and amount > free.get(name, 0):
                     return name
-        if kind.scheduling.host_ports and self._port_taken(kind.scheduling.host_ports, node):
-            return "a free host port"
         return ""
 
-    def _port_taken(self, wanted: tuple[HostPort, ...], node: int) -> bool:
+    def port_taken(self, kind: Kind, node: int) -> bool:
+        """Whether somebody on a node holds a host port that a class needs."""
+        wanted = kind.scheduling.host_ports
+        if not wanted:
+            return False
         held = [port for port, count in self._ports.get(node, {}).items() if count > 0]
         return any(_clash(one, other) for one in wanted for other in held)
 
@@ -78,6 +84,16 @@ class Room:
                 total += free * PPM // room
                 parts += 1
         return total // parts if parts else PPM
+
+    def _tightest(self, node: int) -> int:
+        least = PPM
+        if self._all_cpu[node]:
+            least = self.cpu[node] * PPM // self._all_cpu[node]
+        if self._all_memory[node]:
+            least = min(least, self.memory[node] * PPM // self._all_memory[node])
+        if self._all_slots[node]:
+            least = min(least, self.slots[node] * PPM // self._all_slots[node])
+        return max(least, 0)
 
 
 def _clash(one: HostPort, other: HostPort) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from rollout.domain.node import Node
 from rollout.domain.scheduling import SpreadTerm
 from rollout.planning.proof.admission import Admission
-from rollout.planning.proof.domains import SpreadTally, Tally, Values
+from rollout.planning.proof.domains import Frame, SpreadTally, Tally, Values
 from rollout.planning.proof.kinds import Group, Kind, Members, group_of_spread, group_of_term
 
 AFFINITY, ANTI_AFFINITY, SPREAD = "required pod affinity", "required pod anti-affinity", "its hard topology spread"
@@ -95,6 +95,7 @@ class RuleBook:
         self._members = Members(kinds)
         self._values: dict[str, Values] = {}
         self._tallies: dict[tuple[str, tuple[Group, ...]], Tally] = {}
+        self._frames: dict[tuple[object, ...], Frame] = {}
         self._spreads: dict[tuple[object, ...], SpreadTally] = {}
         self._over_taints: list[tuple[SpreadTally, Kind, list[bool]]] = []
         self._fed: dict[int, list[Tally | SpreadTally]] = {}
@@ -178,15 +179,24 @@ class RuleBook:
         key = (group, term.topology_key, keys, who, taints)
         tally = self._spreads.get(key)
         if tally is None:
-            counted = self._candidates(kind, term, keys)
-            if term.honor_taints:
-                lasting = counted
-                counted = [wanted and self._lets_in(kind, number) for number, wanted in enumerate(lasting)]
-            tally = self._spreads[key] = SpreadTally(self.values(term.topology_key), counted)
+            tally = self._spreads[key] = SpreadTally(self._frame(kind, term, keys))
             self._feed(tally, self._members.of(group))
             if term.honor_taints:
-                self._over_taints.append((tally, kind, lasting))
+                self._over_taints.append((tally, kind, self._candidates(kind, term, keys)))
         return _Spread(tally, term, group.has(kind))
+
+    def _frame(self, kind: Kind, term: SpreadTerm, keys: tuple[str, ...]) -> Frame:
+        """The nodes that count for a constraint: shared with alike ones, unless taints make them change."""
+        values = self.values(term.topology_key)
+        if term.honor_taints:
+            lasting = self._candidates(kind, term, keys)
+            return Frame(values, [wanted and self._lets_in(kind, number) for number, wanted in enumerate(lasting)])
+        rules = kind.scheduling
+        key = (term.topology_key, keys, (rules.node_selector, rules.node_terms) if term.honor_affinity else None)
+        found = self._frames.get(key)
+        if found is None:
+            found = self._frames[key] = Frame(values, self._candidates(kind, term, keys))
+        return found
 
     def _candidates(self, kind: Kind, term: SpreadTerm, keys: tuple[str, ...]) -> list[bool]:
         """Nodes that count for a constraint, taints left out: those with all the keys, and as its policy says."""
