@@ -20,6 +20,7 @@ from rollout.domain.observed import (
     parse_capability,
     parse_counters,
     parse_drops,
+    parse_host,
     parse_links,
     parse_pairs,
     parse_path,
@@ -36,6 +37,7 @@ PARSERS: tuple[Callable[[Observation | None], Any], ...] = (
     parse_capability,
     parse_counters,
     parse_drops,
+    parse_host,
     parse_links,
     parse_pairs,
     parse_path,
@@ -47,7 +49,8 @@ WORDS = sorted(set(json.dumps(SOUND).replace('"', " ").replace(":", " ").replace
 NAMES = st.sampled_from(
     ["cells", "bursts", "rtt_us", "ok", "tries", "links", "devices", "attached", "unread", "selftest", "drops", "pairs",
      "endpoints", "hops", "log2_ns", "from_pod", "packets", "settings", "modes", "snmp", "window_ms", "state", "kind",
-     "sent", "received", "skipped", "frame", "failed", "agent", "controllers-failing", "interface-name", "reason"]
+     "sent", "received", "skipped", "frame", "rules", "cni", "nics", "programs", "kernel_config",
+     "iptables_targets", "plugins", "failed", "agent", "controllers-failing", "interface-name", "reason"]
 )  # fmt: skip
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6) | st.sampled_from(WORDS),

@@ -177,3 +177,11 @@ def test_an_agent_without_metrics_is_still_up(tmp_path: Path, said: bytes) -> No
         body = agent.read(path, 2)
     assert body["agent"] == "up"
     assert "drops" not in body
+
+
+def test_settings_in_drift_are_counted() -> None:
+    gauge = "cilium_drift_checker_config_delta"
+    assert agent.reduce_drift([{"name": gauge, "value": 2.0}]) == {"config-delta": 2}
+    assert agent.reduce_drift([{"name": gauge}]) == {"config-delta": 0}
+    assert agent.reduce_drift([{"name": "cilium_version", "value": 1}]) == {}
+    assert agent.reduce_drift(None) == {}

@@ -83,7 +83,10 @@ def test_recorded_nodes(mode: str, kind: str, count: int) -> None:
 def test_netkit_attributes(nested: int) -> None:
     newer = nla(8, b"\x20\0") + nla(9, b"\0\0") + nla(10, u32(0))
     pod = next(link for link in recorded("netkit") if link["ifname"] == "lxc67d48fa832e8")
-    shown = links.row(rtnetlink.decode_link(message(pod, nested=nested, newer=newer)))
+    decoded = rtnetlink.decode_link(message(pod, nested=nested, newer=newer))
+    assert decoded.netkit is not None
+    assert (decoded.netkit.headroom, decoded.mac) == (32, "")
+    shown = links.row(decoded)
     assert shown == {
         "name": "lxc67d48fa832e8", "ifindex": 40, "kind": "netkit/l3", "kernel_kind": "netkit", "up": True,
         "operstate": "up", "peer_ifindex": 39, "peer_netnsid": 0, "health": False, "primary": True,

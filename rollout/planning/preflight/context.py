@@ -90,6 +90,12 @@ class Context:
         return Counter(one.traits["node"] for one in found if one.traits.get("node"))
 
     @cached_property
+    def claims(self) -> Mapping[str, str]:
+        """What stands for a node in its pool, by node: a Machine of Cluster API, a NodeClaim of Karpenter."""
+        found = self.inventory.cluster.of_kind("Machine", "NodeClaim")
+        return {one.traits["node"]: f"{one.kind} {one.name}" for one in found if one.traits.get("node")}
+
+    @cached_property
     def handlers(self) -> Mapping[str, str]:
         """The runtime handler of each RuntimeClass."""
         return {one.name: one.traits.get("handler", "") for one in self.inventory.cluster.of_kind("RuntimeClass")}

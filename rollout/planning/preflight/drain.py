@@ -7,10 +7,6 @@ from collections import Counter
 from rollout.domain.node import Pod
 from rollout.planning.preflight.row import ANY_TARGET, INFO, PASS, UNKNOWN, WARN, Facts, Judgement, Row, named
 
-_STORAGE = {
-    "rook-ceph": ("rook-ceph.rbd.csi.ceph.com", "ceph"), "longhorn": ("longhorn",), "openebs": ("openebs",),
-    "linstor": ("linstor",),
-}  # fmt: skip
 _SICK = ("degraded", "faulted")
 
 
@@ -114,15 +110,15 @@ def _storage(facts: Facts) -> Judgement:
         for c in cluster.of_kind("CephCluster")
         if c.traits.get("health") != "HEALTH_OK"
     ]
-    volumes = [o for o in cluster.other if o.kind == "Volume" and o.traits.get("robustness") in _SICK]
+    volumes = [one for one in cluster.of_kind("LonghornVolume") if one.traits.get("robustness") in _SICK]
     sick += [f"{len(volumes)} Longhorn volume(s) are degraded"] if volumes else []
     if sick:
         return WARN, f"{named(sick)}: empty no node before its storage is whole"
-    blind = sorted(k for k in ("CephCluster", "Volume") if k in cluster.unreadable)
+    blind = sorted(k for k in ("CephCluster", "LonghornVolume") if k in cluster.unreadable)
     if blind:
         return UNKNOWN, f"{named(blind)} could not be listed, so the health of storage is not known"
-    found = sorted({c.name for c in cluster.of_kind("CephCluster")})
-    return PASS, f"storage is healthy ({named(found)})" if found else "no storage that lives on nodes was recognised"
+    found = sorted({f"{c.kind} {c.name}" for c in cluster.of_kind("CephCluster", "LonghornVolume")})
+    return PASS, f"storage is healthy: {named(found)}" if found else "no storage that lives on nodes was recognised"
 
 
 def _proof_on(facts: Facts) -> Judgement:
@@ -138,12 +134,12 @@ def _proof_on(facts: Facts) -> Judgement:
 
 
 AFTER_SWITCH: dict[str, tuple[str, ...]] = {
-    "the agent's mode, operational and configured, is the target": ("mode",),
+    "the agent's mode, operational and configured, is the target": ("agent-mode",),
     "every endpoint link is of the target's kind": ("links",),
-    "host routing is BPF, programs are attached the new way": ("routing", "programs"),
-    "no drop reason grows": ("mixed", "drops"),
-    "all endpoints are ready": ("health",),
-    "pods' own probes are answered": ("health", "reach"),
+    "host routing is BPF, programs are attached the new way": ("host-routing", "programs"),
+    "no drop reason grows": ("mixed-mode", "drops"),
+    "all endpoints are ready": ("agent-health",),
+    "pods' own probes are answered": ("agent-health", "reach"),
     "traffic passes within and between nodes, in both combinations of links": ("reach", "path"),
     "a canary pod reaches and is reached (row 43)": ("reach", "dns"),
 }

@@ -27,7 +27,6 @@ _GOING = {
 }
 _POOLS = {
     "karpenter.sh/nodepool": "Karpenter's pool",
-    "cluster-autoscaler.kubernetes.io/scale-down-disabled": "the cluster autoscaler's rules",
     "cluster.x-k8s.io/machine": "Cluster API's machine",
     "eks.amazonaws.com/nodegroup": "the managed group",
     "cloud.google.com/gke-nodepool": "the managed pool",
@@ -99,8 +98,9 @@ def _stays(facts: Facts) -> Judgement:
 
 def _kept(facts: Facts) -> Judgement:
     marks = {*facts.here.labels, *facts.here.annotations}
-    owners = sorted({words for key, words in _POOLS.items() if key in marks and "disabled" not in key})
-    if owners and "cluster-autoscaler.kubernetes.io/scale-down-disabled" not in marks:
+    owners = sorted({words for key, words in _POOLS.items() if key in marks})
+    owners += [facts.context.claims[facts.here.name]] if facts.here.name in facts.context.claims else []
+    if owners:
         return (
             INFO,
             f"the node belongs to {named(owners)}: new nodes of it join in the cluster-wide mode (rollout adopt)",

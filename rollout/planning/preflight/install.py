@@ -22,6 +22,8 @@ from rollout.planning.versions import GUARD_SINCE, show
 
 _NO_AGENT = "no Cilium DaemonSet was found"
 _ADD_ONS = ("kops.k8s.io/managed-by", "addonmanager.kubernetes.io/mode")
+_OWNER_KINDS = ("Application", "HelmRelease", "Kustomization", "HelmChart", "HelmChartConfig", "CiliumConfig")
+"""Objects of deployment tools; a snapshot holds those that speak of Cilium."""
 _OWNERS = {
     "argocd.argoproj.io/instance": "Argo CD",
     "argocd.argoproj.io/tracking-id": "Argo CD",
@@ -183,9 +185,10 @@ def _not_owned(facts: Facts) -> Judgement:
         return UNKNOWN, _NO_AGENT
     marks = {**agent.config_labels, **agent.config_annotations, **agent.labels, **agent.annotations}
     owners = sorted({name for key, name in _OWNERS.items() if key in marks} | {k for k in _ADD_ONS if k in marks})
+    owners += [f"{one.kind} {one.namespace}/{one.name}" for one in facts.inventory.cluster.of_kind(*_OWNER_KINDS)]
     if owners:
         return WARN, f"{named(owners)} owns the agent's objects and may change or restart agents under the rollout"
-    return PASS, "no GitOps controller or add-on manager has its mark on the agent's objects"
+    return PASS, "no deployment tool or add-on manager owns the agent's objects"
 
 
 def _default_settled(facts: Facts) -> Judgement:

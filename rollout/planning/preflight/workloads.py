@@ -11,7 +11,11 @@ _AGNOSTIC = ("runc", "crun", "youki", "gvisor", "runsc")
 _MULTUS = "k8s.v1.cni.cncf.io/networks"
 _CILIUM_CLASS = "cilium"
 _POLICIES = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
-_LB_L7 = ("service.cilium.io/lb-l7", "io.cilium/lb-l7")
+_ENVOY = ("CiliumEnvoyConfig", "CiliumClusterwideEnvoyConfig")
+_SMOKE = (
+    "CiliumEgressGatewayPolicy", "CiliumBGPClusterConfig", "CiliumBGPPeeringPolicy", "CiliumL2AnnouncementPolicy",
+    "CiliumLoadBalancerIPPool", "CiliumLocalRedirectPolicy",
+)  # fmt: skip
 
 
 def _handler(facts: Facts, pod: Pod) -> str:
@@ -67,10 +71,11 @@ def _l7(facts: Facts) -> Judgement:
     cluster = facts.inventory.cluster
     uses = [f"{p.kind} {_name(p)} ({p.traits['l7']})" for p in cluster.of_kind(*_POLICIES) if p.traits.get("l7")]
     uses += [f"{one.kind} {_name(one)}" for one in cluster.of_kind("Ingress", "Gateway") if _of_cilium(one, facts)]
-    uses += [f"Service {_name(one)}" for one in cluster.of_kind("Service") if any(k in one.annotations for k in _LB_L7)]
+    uses += [f"Service {_name(one)}" for one in cluster.of_kind("Service") if one.traits.get("l7")]
+    uses += [f"{one.kind} {_name(one)}" for one in cluster.of_kind(*_ENVOY)]
     if uses:
         return WARN, f"{len(uses)} object(s) send traffic through the proxy: {named(sorted(uses))}"
-    blind = sorted(k for k in (*_POLICIES, "Ingress", "Gateway") if k in cluster.unreadable)
+    blind = sorted(k for k in (*_POLICIES, *_ENVOY, "Ingress", "Gateway", "Service") if k in cluster.unreadable)
     if blind:
         return UNKNOWN, f"{named(blind)} could not be listed, so use of the proxy is not known"
     return PASS, "no policy, ingress or gateway sends traffic through the proxy"
@@ -82,13 +87,20 @@ def _of_cilium(one: OtherObject, facts: Facts) -> bool:
     kind = "IngressClass" if one.kind == "Ingress" else "GatewayClass"
     for known in facts.inventory.cluster.of_kind(kind):
         if known.name == name:
-            controller = known.traits.get("controller") or known.traits.get("controllerName") or ""
-            return "cilium" in controller
+            return "cilium" in known.traits.get("controller", "")
     return name == _CILIUM_CLASS
 
 
 def _name(one: OtherObject) -> str:
     return f"{one.namespace}/{one.name}" if one.namespace else one.name
+
+
+def _features(facts: Facts) -> Judgement:
+    cluster = facts.inventory.cluster
+    found = [f"{count} {kind}" for kind in _SMOKE if (count := len(cluster.of_kind(kind)))]
+    if found:
+        return INFO, f"in use: {', '.join(found)}; nothing is known against them with netkit"
+    return PASS, "neither egress gateways, BGP, announcements nor redirects are in use"
 
 
 def _default_deny(facts: Facts) -> Judgement:
@@ -197,6 +209,10 @@ ROWS: tuple[Row, ...] = (
         "no-default-deny", "no cluster-wide policy turns a wrong identity into an outage", _default_deny,
         "CiliumClusterwideNetworkPolicies", "see that the canary runs pods under it", "notes on other tools, N4",
         rules=("default-deny",), severity=WARN, per_node=False,
+    ),
+    Row(
+        "cilium-features", "egress gateways, BGP and announcements are not in use", _features, "Cilium's own objects",
+        "try each of them on the canary", "flatops", severity=INFO, per_node=False,
     ),
     Row(
         "daemon-pods", "what stays behind a drain is known", _daemon_pods, "pods on the node",
