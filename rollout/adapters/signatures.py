@@ -129,7 +129,9 @@ class SshSignatures:
                 raise _no_program("ssh-keygen") from error
             except subprocess.TimeoutExpired as error:
                 raise Unavailable(
-                    "signing-timeout", f"cannot sign: nobody answered within {_SIGN_S} s", hint="try again"
+                    "signing-timeout",
+                    f"cannot sign: ssh-keygen did not end within {error.timeout:.0f} s",
+                    hint="try again",
                 ) from error
         signature = told.stdout.decode(errors="replace")
         if told.returncode != 0 or "BEGIN SSH SIGNATURE" not in signature:
