@@ -85,6 +85,7 @@ def _told(row: Row) -> dict[str, str]:
         "remedy": row.remedy,
         "targets": ", ".join(sorted(target.value for target in row.targets)),
         "cilium": str(row.agents),
+        "kernel": str(row.kernels),
         "waiver": f"none: {row.fixed}" if row.fixed else "may be waived by a person, with a reason",
         "source": row.source,
     }

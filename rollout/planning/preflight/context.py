@@ -140,26 +140,8 @@ class Context:
         return cpu, node.memory_bytes - sum(p.memory_bytes for p in pods)
 
     @cached_property
-    def budgets(self) -> BudgetIndex:
-        """PodDisruptionBudgets, to be asked by pod."""
-        return BudgetIndex(self.inventory.cluster.budgets)
-
-
-class BudgetIndex:
-    """Budgets by namespace and one label they ask for, so that a pod is compared with few of them."""
-
-    def __init__(self, budgets: tuple[PodDisruptionBudget, ...]) -> None:
-        self._by_label: dict[tuple[str, str, str], list[PodDisruptionBudget]] = {}
-        self._others: dict[str, list[PodDisruptionBudget]] = {}
-        for budget in budgets:
-            if budget.match_labels:
-                key, value = min(budget.match_labels.items())
-                self._by_label.setdefault((budget.namespace, key, value), []).append(budget)
-            else:
-                self._others.setdefault(budget.namespace, []).append(budget)
-
-    def of(self, pod: Pod) -> list[PodDisruptionBudget]:
-        """The budgets that bound evictions of `pod`."""
-        namespace = pod.ref.namespace
-        near = [one for item in pod.labels.items() for one in self._by_label.get((namespace, *item), ())]
-        return [one for one in (*near, *self._others.get(namespace, ())) if one.matches(pod)]
+    def bound(self) -> tuple[tuple[Pod, tuple[PodDisruptionBudget, ...]], ...]:
+        """Pods that must leave and are under budgets, with those."""
+        index = self.inventory.cluster.budget_index
+        rows = ((pod, index.of(pod)) for pods in self.leaving.values() for pod in pods)
+        return tuple((pod, budgets) for pod, budgets in rows if budgets)

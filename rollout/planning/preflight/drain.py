@@ -16,8 +16,8 @@ def _leaving(facts: Facts) -> list[Pod]:
 
 def _budgets_allow(facts: Facts) -> Judgement:
     tight: Counter[str] = Counter()
-    for pod in _leaving(facts):
-        for budget in facts.context.budgets.of(pod):
+    for _pod, budgets in facts.context.bound:
+        for budget in budgets:
             if budget.disruptions_allowed < 1:
                 tight[f"{budget.namespace}/{budget.name}"] += 1
     if tight:
@@ -29,7 +29,7 @@ def _budgets_allow(facts: Facts) -> Judgement:
 
 
 def _one_budget(facts: Facts) -> Judgement:
-    found = [str(pod.ref) for pod in _leaving(facts) if len(facts.context.budgets.of(pod)) > 1]
+    found = [str(pod.ref) for pod, budgets in facts.context.bound if len(budgets) > 1]
     if found:
         return (
             WARN,

@@ -20,7 +20,7 @@ from rollout.domain.plan import Finding
 from rollout.domain.policy import Policy, Waiver
 from rollout.planning.preflight.catalogue import CATALOGUE, UNUSED_WAIVER
 from rollout.planning.preflight.context import Context
-from rollout.planning.preflight.row import BLOCK, INFO, PASS, UNKNOWN, WARN, Facts, Row
+from rollout.planning.preflight.row import BLOCK, EVERY, INFO, PASS, UNKNOWN, WARN, Facts, Row
 
 WAIVED = "waived"
 STOPPING = (BLOCK, UNKNOWN)
@@ -44,18 +44,19 @@ def judge_preflight(
     whole = Facts(context)
     for row in rows:
         if not row.per_node and row.agents.covers(context.version):
-            found[row.id].append(judging.finding(row, whole, ""))
+            found[row.id].append(judging.finding(row, *row.judge(whole), ""))
     of_nodes = [row for row in rows if row.per_node and row.agents.covers(context.version)]
     for node in nodes:
         facts = _node_facts(context, node)
         for row in of_nodes:
-            if row.applies(facts):
-                one = judging.finding(row, facts, node.name)
-                if one.status == PASS:
-                    messages = held[row.id]
-                    messages[one.message] = messages.get(one.message, 0) + 1
-                else:
-                    found[row.id].append(one)
+            if row.kernels is not EVERY and not row.kernels.covers(facts.kernel):
+                continue
+            status, message = row.judge(facts)
+            if status == PASS:
+                messages = held[row.id]
+                messages[message] = messages.get(message, 0) + 1
+            else:
+                found[row.id].append(judging.finding(row, status, message, node.name))
     return tuple(
         one for row in rows for one in (*_held(row, held[row.id], nodes, found[row.id]), *found[row.id])
     ) + tuple(judging.unused())
@@ -92,8 +93,7 @@ class _Judging:
         self._mending = mending
         self._used: set[int] = set()
 
-    def finding(self, row: Row, facts: Facts, node: str) -> Finding:
-        status, message = row.judge(facts)
+    def finding(self, row: Row, status: str, message: str, node: str) -> Finding:
         if _RANK[status] > _RANK[row.severity]:
             status = row.severity
         if status == PASS:

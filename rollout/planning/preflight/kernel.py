@@ -160,7 +160,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "tunnel-headroom", "tunnel routing has the kernel it wants", _tunnel,
         "the agent's settings; probe capability: whether the pair tells its headroom", "boot kernel 6.18 or later",
-        "cilium 32429, 42006", (39,), severity=WARN,
+        "cilium 32429, 42006", (39,), severity=WARN, kernels=Span(before=_HEADROOM),
     ),
     Row(
         "big-tcp", "BIG TCP and BBR are known of", _big_tcp, "CiliumNodeConfigs and ConfigMap",

@@ -152,14 +152,6 @@ class Row:
         rows = f"row{'s' if len(self.table) > 1 else ''} {numbers}" if self.table else ""
         return ", ".join(filter(None, (rows, self.reference))) or "general"
 
-    def applies(self, facts: Facts) -> bool:
-        """Whether target and versions are those it speaks of."""
-        if facts.policy.target not in self.targets:
-            return False
-        if not self.agents.covers(facts.version):
-            return False
-        return self.kernels is EVERY or self.kernels.covers(facts.kernel)
-
 
 def named(names: list[str] | tuple[str, ...], most: int = 3) -> str:
     """The first few of many names, and how many more there are."""
