@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rollout.app.collect import collect
 from rollout.app.journal import load, load_plan
-from rollout.app.make_plan import PlanResult, save_plan
+from rollout.app.make_plan import PlanResult, moved_itself, save_plan
 from rollout.app.world import World
 from rollout.domain.plan import Plan
 from rollout.domain.policy import Policy
@@ -18,7 +18,7 @@ def plan_adoption(world: World, policy: Policy) -> PlanResult:
 
     It needs an approval of its own. Raises `UsageError` for an unknown node, `Refused` when none can be adopted.
     """
-    return save_plan(world, collect(world, policy.nodes), policy, adopts=True)
+    return save_plan(world, collect(world, policy.nodes), moved_itself(policy), adopts=True)
 
 
 def fleet_coverage(world: World, policy: Policy, since: str = "") -> Coverage:

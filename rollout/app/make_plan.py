@@ -12,7 +12,7 @@ from rollout.domain.errors import NotFound, RolloutError
 from rollout.domain.inventory import Inventory
 from rollout.domain.lifecycle import RolloutPhase
 from rollout.domain.plan import ADOPT, Finding, Hook, Plan
-from rollout.domain.policy import Policy
+from rollout.domain.policy import MethodChoice, Policy
 from rollout.planning.lint import lint
 from rollout.planning.planner import PlanRequest, TakesBack, make_plan, select_nodes
 from rollout.planning.preflight import judge_preflight
@@ -35,8 +35,17 @@ def preflight(world: World, policy: Policy) -> tuple[Finding, ...]:
 
 
 def plan_rollout(world: World, policy: Policy) -> PlanResult:
-    """Collect, plan, lint, save. Raises `UsageError`, `Refused`, or `RolloutError` for a plan with faults (a bug)."""
-    return save_plan(world, collect(world, policy.nodes), policy)
+    """Collect, plan, lint, save. Raises `UsageError`, `Refused`, or `RolloutError` for a plan with faults (a bug).
+
+    For method `replace` all nodes are looked at: others of a pool prove what its new nodes start in.
+    """
+    looked_at = () if policy.method is MethodChoice.REPLACE else policy.nodes
+    return save_plan(world, collect(world, looked_at), policy)
+
+
+def moved_itself(policy: Policy) -> Policy:
+    """The policy for nodes that are moved themselves, whatever was chosen for others: nobody replaces these."""
+    return replace(policy, method=MethodChoice.AUTO) if policy.method is MethodChoice.REPLACE else policy
 
 
 def save_plan(

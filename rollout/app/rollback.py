@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from rollout.app.collect import collect
 from rollout.app.journal import load, load_plan
-from rollout.app.make_plan import PlanResult, save_plan
+from rollout.app.make_plan import PlanResult, moved_itself, save_plan
 from rollout.app.world import World
 from rollout.domain.errors import Refused, UsageError
 from rollout.domain.journal import RolloutState
@@ -54,7 +54,7 @@ def plan_rollback(world: World, reference: str, *, wave: int | None = None, node
                 for mode in sorted(sources, key=lambda m: m.value)
             ),
         )
-    policy = replace(plan.policy, target=sources.pop(), nodes=tuple(chosen), selector={})
+    policy = moved_itself(replace(plan.policy, target=sources.pop(), nodes=tuple(chosen), selector={}))
     return save_plan(world, collect(world, chosen), policy, TakesBack(record.id, plan.policy.target))
 
 
@@ -78,8 +78,21 @@ def _asked(plan: Plan, wave: int | None, nodes: tuple[str, ...]) -> tuple[str, .
     return plan.waves[wave].nodes
 
 
+_NOT_MOVED = frozenset(
+    {
+        NodePhase.ROLLED_BACK,
+        NodePhase.RETURNED,
+        NodePhase.LOST,
+        NodePhase.REPLACED,
+        NodePhase.SKIPPED,
+        NodePhase.PENDING,
+    }
+)
+"""Phases of nodes of which nothing is left to take back; of one that was replaced there is no machine any more."""
+
+
 def _was_moved(state: RolloutState, name: str) -> bool:
     node = state.node(name)
-    if node.phase in (NodePhase.ROLLED_BACK, NodePhase.RETURNED, NodePhase.LOST, NodePhase.SKIPPED, NodePhase.PENDING):
+    if node.phase in _NOT_MOVED:
         return False
     return node.phase is NodePhase.DONE or node.armed or node.phase is NodePhase.QUARANTINED

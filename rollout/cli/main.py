@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "abort": ("control:abort", "End a rollout for good, leaving every node sound."),
     "rollback": ("rollback:rollback", "Make the plan that takes a rollout back."),
     "verify": ("verify:verify", "Look at nodes now and judge them."),
+    "adopt": ("adopt:adopt", "Plan the labelling of newly joined nodes; show how much of the fleet is on target."),
     "report": ("report:report", "The change record's evidence, before and after, as HTML, Markdown or JSON."),
     "state": ("state:state", "The state database: upgrade, check, export."),
     "lab": ("lab:lab", "The embedded lab: up, status, down."),

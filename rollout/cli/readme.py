@@ -46,6 +46,7 @@ NODE_PHASES: Mapping[NodePhase, str] = {
     NodePhase.ROLLED_BACK: "back in its old mode, and in service",
     NodePhase.SKIPPED: "left alone: it failed its recheck or baseline, or the rollout was aborted before its turn",
     NodePhase.LOST: "gone, or another machine bears its name",
+    NodePhase.REPLACED: "emptied and deleted by its pool, which puts a new node in its place",
 }
 
 ROLLOUT_PHASES: Mapping[RolloutPhase, str] = {

@@ -72,6 +72,8 @@ class Method(Enum):
 
     RESTART = "restart"
     REBOOT = "reboot"
+    REPLACE = "replace"
+    """Not at all: the node is emptied and its pool puts another in its place, which starts in the new mode."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,8 +108,6 @@ class NodePlan:
     """Effective settings that change: key to (before, after)."""
     pool: str = ""
     """The pool that will replace it, for method `replace`."""
-    pool_size: int = 0
-    """Nodes of that pool in service when planned."""
     config_sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Objects those settings come from: key to (before, after); empty text where the key is not set."""
     risks: tuple[str, ...] = ()
@@ -126,6 +124,17 @@ class NodePlan:
     def track(self, track: Track) -> tuple[PlannedStep, ...]:
         """The steps of one of the node's ways."""
         return {Track.FORWARD: self.steps, Track.RETURN: self.returning, Track.BACK: self.backing}[track]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPool:
+    """A pool whose nodes are replaced, as it was when planned."""
+
+    name: str
+    in_service: int
+    """Its Ready and schedulable nodes."""
+    uids: tuple[str, ...]
+    """All its nodes; any other node of it is new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +335,8 @@ class Plan:
     limits: tuple[Limit, ...] = ()
     blast: BlastRadius = field(default_factory=BlastRadius)
     estimate: Estimate | None = None
+    pools: tuple[PlannedPool, ...] = ()
+    """Pools whose nodes are replaced, for method `replace`."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """Where the numbers of the plan came from, by name."""
 
@@ -350,6 +361,10 @@ class Plan:
     def eviction_namespaces(self) -> frozenset[str]:
         """Namespaces of the pods that will be evicted: their PodDisruptionBudgets are facts of the plan."""
         return eviction_namespaces(self.nodes)
+
+    def pool(self, name: str) -> PlannedPool:
+        """A pool whose nodes are replaced. Raises KeyError."""
+        return {pool.name: pool for pool in self.pools}[name]
 
     @property
     def adopts(self) -> bool:

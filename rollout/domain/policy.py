@@ -11,11 +11,30 @@ from rollout.domain.step import STEPS, StepKind
 
 
 class MethodChoice(Enum):
-    """auto: restart when the agent has the start-up guard, else reboot."""
+    """auto: restart when the agent has the start-up guard, else reboot. replace: new nodes come for old ones."""
 
     AUTO = "auto"
     RESTART = "restart"
     REBOOT = "reboot"
+    REPLACE = "replace"
+
+
+class HandOver(Enum):
+    """How the owner of a pool is asked to replace a node that was emptied."""
+
+    OPERATOR = "operator"
+    """The node stays fenced until a person deletes it; the rollout says how and waits."""
+    HOOK = "hook"
+    """The operator's own after-node playbook deletes it; it must have tasks, and may run twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceRules:
+    """How nodes of a pool are replaced by new ones; for method `replace` only."""
+
+    hand_over: HandOver = HandOver.OPERATOR
+    slack: int = 1
+    """So many nodes a pool may be short of its size when planned; 0: a new node comes before an old one goes."""
 
 
 class OnFailure(Enum):
@@ -261,6 +280,7 @@ class Policy:
     headroom_percent: int = 10
     """Share of allocatable CPU and memory that stays free on the nodes left while others are out."""
     approval: ApprovalRules = field(default_factory=ApprovalRules)
+    replace: ReplaceRules = field(default_factory=ReplaceRules)
     most_watched: int = 400_000
     """Most nodes and pods of the cluster together that may be watched while a rollout runs: all are held in memory."""
 

@@ -15,7 +15,7 @@ from rollout.domain.node import Method
 
 
 class StepKind(Enum):
-    """The kinds of step, in the order of one node's way."""
+    """The kinds of step, in the order of one node's way; at the end those of a node that is replaced."""
 
     RECHECK = "recheck"
     BASELINE = "baseline"
@@ -31,6 +31,8 @@ class StepKind(Enum):
     VERIFY = "verify"
     SOAK = "soak"
     UNCORDON = "uncordon"
+    AWAIT_CAPACITY = "await-capacity"
+    RETIRE = "retire"
 
 
 class Track(Enum):
@@ -225,6 +227,28 @@ _ROWS = (
         False,
         60,
     ),
+    StepSpec(
+        StepKind.AWAIT_CAPACITY,
+        "wait until the node's pool can do without it, every newcomer proven in the new mode",
+        "as many nodes of the pool in service as the policy asks for, this one not counted",
+        Performer.OBSERVER,
+        None,
+        "counting again",
+        True,
+        False,
+        21600,
+    ),
+    StepSpec(
+        StepKind.RETIRE,
+        "hand the emptied node to the owner of its pool, who deletes it",
+        "the node is gone, or another machine bears its name",
+        Performer.CLUSTER,
+        None,
+        "whether the node is there, by UID",
+        True,
+        False,
+        14400,
+    ),
 )
 
 STEPS: Mapping[StepKind, StepSpec] = {row.kind: row for row in _ROWS}
@@ -239,6 +263,15 @@ class Ways:
     backing: tuple[StepKind, ...]
 
 
+REPLACE_STEPS: tuple[StepKind, ...] = (
+    StepKind.RECHECK,
+    StepKind.AWAIT_CAPACITY,
+    StepKind.CORDON,
+    StepKind.DRAIN,
+    StepKind.RETIRE,
+)
+"""A node whose pool puts another in its place: its own agent is never restarted, so it is never armed."""
+
 RETURN_STEPS: tuple[StepKind, ...] = (StepKind.RELEASE, StepKind.UNCORDON)
 """Undo of a node that was never armed."""
 
@@ -252,6 +285,8 @@ def ways(method: Method, *, adopts: bool = False) -> Ways:
     `adopts`: a newly joined node without an endpoint of the old kind. Drain and evacuate stay in its way: they have
     nothing to do unless a pod came in the moment before the cordon, and then they do it as they should.
     """
+    if method is Method.REPLACE:
+        return Ways(REPLACE_STEPS, RETURN_STEPS, ())
     forward = forward_steps(method)
     if adopts:
         forward = tuple(kind for kind in forward if kind not in _LEFT_OUT_OF_ADOPTING)

@@ -71,6 +71,14 @@ def _uncordon(_t: Track, _n: NodePlan, before: Reading, reads: Reading, _now: da
     return not reads["ours"] and (not reads["unschedulable"] or bool(before.get("prior_unschedulable")))
 
 
+def _await_capacity(_t: Track, _n: NodePlan, _b: Reading, reads: Reading, _now: datetime) -> bool:
+    return bool(reads["room"])
+
+
+def _retire(_t: Track, _n: NodePlan, _b: Reading, reads: Reading, _now: datetime) -> bool:
+    return bool(reads["gone"])
+
+
 _RULES: Mapping[StepKind, Callable[[Track, NodePlan, Reading, Reading, datetime], bool]] = {
     StepKind.RECHECK: _recheck,
     StepKind.CORDON: _cordon,
@@ -83,4 +91,6 @@ _RULES: Mapping[StepKind, Callable[[Track, NodePlan, Reading, Reading, datetime]
     StepKind.RELEASE: _release,
     StepKind.SOAK: _soak,
     StepKind.UNCORDON: _uncordon,
+    StepKind.AWAIT_CAPACITY: _await_capacity,
+    StepKind.RETIRE: _retire,
 }

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from rollout.domain.inventory import Inventory
+from rollout.domain.inventory import Inventory, Observation
 from rollout.domain.node import LINK_KIND_OF, DatapathMode, Node
 from rollout.domain.observed import PROBE_AGENT, PROBE_LINKS, LinkTable, parse_agent, parse_links
 from rollout.domain.plan import Finding, Plan
@@ -112,6 +112,21 @@ def _standing(
     if not not_adoptable(inventory, policy, node):
         return Standing.TO_ADOPT, f"the agent is in mode {mode or 'not told'}"
     return Standing.TO_DO, _links_words(links)
+
+
+def is_on_target(seen: Mapping[str, Observation], target: DatapathMode) -> bool | None:
+    """Whether a node's kernel and agent are in the mode `target`; None when that could not be told.
+
+    No endpoint of another kind, and an agent in that mode: an agent that is not up yet could not be told.
+    """
+    links, agent = parse_links(seen.get(PROBE_LINKS)), parse_agent(seen.get(PROBE_AGENT))
+    if links is None:
+        return None
+    if links.other_than(LINK_KIND_OF[target]):
+        return False
+    if agent is None or not agent.mode:
+        return None
+    return agent.mode == target.value
 
 
 def _links_words(links: LinkTable) -> str:

@@ -44,6 +44,7 @@ from rollout.planning.estimate import estimate
 from rollout.planning.facts import cluster_facts, is_ours, label_keys, node_facts, prior_unschedulable
 from rollout.planning.preflight import judge_preflight, stopping
 from rollout.planning.proof import DrainProof, PodProof, never_empties, prove
+from rollout.planning.replace import Pools, pool_limits
 from rollout.planning.sources import replicas_of, sources
 from rollout.planning.versions import GUARD_SINCE, parse_image_version
 from rollout.planning.waves import Candidate, Packing, pack
@@ -91,10 +92,13 @@ def make_plan(inventory: Inventory, policy: Policy, request: PlanRequest) -> Pla
         )
     excluded: list[Excluded] = []
     able: list[Node] = []
+    pools = Pools(inventory, policy) if policy.method is MethodChoice.REPLACE else None
+    if pools is not None:  # rows about a node ask whether it can be moved itself, which nobody wants of it
+        findings = tuple(finding for finding in findings if not finding.node)
     stops = stopping(findings)
     for node in wanted:
         own = (*stops.get("", ()), *stops.get(node.name, ()))
-        reasons = _reasons(inventory, policy, node, request, own)
+        reasons = _reasons(inventory, policy, node, request, own, pools)
         if reasons:
             excluded.append(Excluded(node.name, reasons))
         else:
@@ -104,12 +108,16 @@ def make_plan(inventory: Inventory, policy: Policy, request: PlanRequest) -> Pla
     planned = tuple(
         _plan_node(inventory, policy, node, request, proof, configs) for node in able if node.name in proof.nodes
     )
+    if pools is not None:
+        planned = tuple(pools.replacing(node) for node in planned)
+        packing = replace(packing, limits=(*packing.limits, *pool_limits(planned)))
     if not planned:
         verb = "adopt" if request.adopts else "plan"
         raise Refused("nothing-to-do", f"cannot {verb}: no node may move", hint=_why_nothing(excluded))
     zones = inventory.cluster.nodes_by_name
     left_out = tuple(replace(e, zone=zones[e.node].zone) for e in sorted(excluded, key=lambda e: e.node))
-    return _assemble(inventory, policy, request, agent, packing, planned, left_out, findings)
+    plan = _assemble(inventory, policy, request, agent, packing, planned, left_out, findings)
+    return replace(plan, pools=pools.planned(planned)) if pools is not None else plan
 
 
 def _pack_and_prove(
@@ -163,7 +171,12 @@ def _why_nothing(excluded: Iterable[Excluded]) -> str:
 
 
 def _reasons(
-    inventory: Inventory, policy: Policy, node: Node, request: PlanRequest, findings: tuple[Finding, ...]
+    inventory: Inventory,
+    policy: Policy,
+    node: Node,
+    request: PlanRequest,
+    findings: tuple[Finding, ...],
+    pools: Pools | None,
 ) -> tuple[str, ...]:
     """Why a node may not be planned now; empty when it may."""
     source = _source(inventory, node, request)
@@ -176,12 +189,15 @@ def _reasons(
     foreign = node.annotations.get(ANNOTATION_ROLLOUT, "")
     if foreign and (request.takes_back is None or request.takes_back.rollout != foreign):
         reasons.append(f"rollout {foreign} has its mark on it: finish or roll back that one first")
-    if source is None and not blocking:
+    if pools is not None:
+        reasons += pools.not_replaceable(node, all(h.empty for h in request.hooks if h.name == "after-node"))
+    elif source is None and not blocking:
         reasons.append("the mode its agent runs in could not be told")
     if request.adopts:
         reasons += not_adoptable(inventory, policy, node)
     method = choose_method(inventory, policy, node)
-    reasons += never_empties(inventory, policy, node, method)
+    # A machine that goes takes its static pods with it, as a reboot renews them.
+    reasons += never_empties(inventory, policy, node, Method.REBOOT if method is Method.REPLACE else method)
     return tuple(reasons)
 
 
@@ -197,6 +213,13 @@ def source_mode(inventory: Inventory, node: Node) -> DatapathMode | None:
 def _source(inventory: Inventory, node: Node, request: PlanRequest) -> DatapathMode | None:
     told = source_mode(inventory, node)
     return told or (request.takes_back.mode if request.takes_back else None)
+
+
+def _source_or_default(inventory: Inventory, policy: Policy, node: Node, request: PlanRequest) -> DatapathMode:
+    """Of a node that is planned: one that is replaced may be too broken to tell, and nothing rests on it then."""
+    source = _source(inventory, node, request)
+    assert source is not None or policy.method is MethodChoice.REPLACE
+    return source or DatapathMode.VETH
 
 
 def choose_method(inventory: Inventory, policy: Policy, node: Node) -> Method:
@@ -242,8 +265,7 @@ def _plan_node(
     links = parse_links(inventory.observation(node.name, PROBE_LINKS))
     counts = links.counts() if links else None
     facts = node_facts(node, agent, inventory.cluster.node_configs, counts, label_keys(policy))
-    source = _source(inventory, node, request)
-    assert source is not None
+    source = _source_or_default(inventory, policy, node, request)
     sorted_fates = fates(inventory.pods_on(node.name), policy.drain)
     way = ways(method, adopts=request.adopts)
     assign = _intended_label(inventory, policy, node)

@@ -10,6 +10,7 @@ from rollout.app.steps.hooks import run_hook
 from rollout.app.steps.rig import drop_rig
 from rollout.domain.errors import Refused
 from rollout.domain.journal import Result
+from rollout.domain.node import Method
 
 
 def look_recheck(ctx: StepContext) -> dict[str, Any]:
@@ -107,5 +108,6 @@ def act_uncordon(ctx: StepContext) -> StepEnd:
         ctx.world.cluster.uncordon(ctx.node.name, ctx.mark())
     except Refused as refused:
         return StepEnd(Result.HELD, refused.code, refused.message, refused.hint)
-    run_hook(ctx, "after-node")
+    if ctx.node.method is not Method.REPLACE:  # there the hook is what deletes a node
+        run_hook(ctx, "after-node")
     return StepEnd(Result.DONE)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rollout.app.steps import empty, fence, proof, switch
+from rollout.app.steps import empty, fence, proof, surge, switch
 from rollout.app.steps.context import StepContext, StepEnd
 from rollout.domain.step import StepKind
 
@@ -34,4 +34,6 @@ HANDLERS: Mapping[StepKind, Handler] = {
     StepKind.VERIFY: Handler(proof.look_nothing, proof.act_verify),
     StepKind.SOAK: Handler(proof.look_soak, proof.act_soak),
     StepKind.UNCORDON: Handler(fence.look_uncordon, fence.act_uncordon),
+    StepKind.AWAIT_CAPACITY: Handler(surge.look_capacity, surge.act_capacity),
+    StepKind.RETIRE: Handler(surge.look_retire, surge.act_retire),
 }

@@ -15,6 +15,7 @@ from rollout.ports.store import RolloutRecord
 
 NODE_TONES = {
     NodePhase.DONE: Tone.GOOD,
+    NodePhase.REPLACED: Tone.GOOD,
     NodePhase.RUNNING: Tone.PLAIN,
     NodePhase.PENDING: Tone.FAINT,
     NodePhase.HELD: Tone.CARE,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from rollout.domain.inventory import Inventory
 from rollout.domain.node import TAINT_EVACUATE, DaemonSet, Pod, Toleration
 from rollout.domain.plan import NodePlan, SelectionChange
+from rollout.domain.step import StepKind
 from rollout.planning.blast.writes import change
 from rollout.planning.drain import evacuation_taint
 
@@ -74,6 +75,8 @@ def host_network_changes(inventory: Inventory, nodes: Sequence[NodePlan]) -> Ite
     tolerates: dict[tuple[Toleration, ...], bool] = {}
     leaving: dict[tuple[str, str], list[str]] = {}
     for plan in nodes:
+        if not any(step.kind is StepKind.EVACUATE for step in plan.steps):
+            continue
         for pod in inventory.pods_on(plan.name):
             if _on_the_host(pod) and not _stays(pod, tolerates):
                 leaving.setdefault((pod.ref.namespace, pod.owner_name), []).append(plan.name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rollout.domain.inventory import Inventory
+from rollout.domain.node import Method
 from rollout.domain.plan import NodePlan
 from rollout.domain.policy import CheckLevel, Policy
 from rollout.domain.step import StepKind
@@ -44,7 +45,7 @@ def api_requests(inventory: Inventory, policy: Policy, nodes: Sequence[NodePlan]
         "node patches": _WRITE * sum(steps.count(kind) for kind in _NODE_WRITES),
         "waiting taints": len(nodes) if policy.soft_taint else 0,
         "evictions": sum(len(node.evictions) for node in nodes),
-        "straggler deletions": sum(len(node.stragglers) for node in nodes),
+        "straggler deletions": sum(len(node.stragglers) for node in nodes if node.method is not Method.REPLACE),
         "agent restarts": steps.count(StepKind.RESTART_AGENT),
         "reads of rebooted nodes": 2 * steps.count(StepKind.REBOOT),
         "CiliumNodeConfigs": sum(1 for node in nodes if node.assign),

@@ -20,6 +20,7 @@ _ROLES: Mapping[str, str] = {
     "CiliumEgressGatewayPolicy": "an egress gateway: it learns of no new pods while its agent is down",
     "CiliumL2AnnouncementPolicy": "addresses it announces move to another node when its agent's lease runs out",
 }  # fmt: skip
+_GONE = "its machine goes for good, and with it this role: the pool's new nodes must take it over by their labels"
 _REBOOTS = "; a reboot stops forwarding altogether"
 _ALONE = "; no node outside the plan and no other node of it could take over"
 
@@ -34,10 +35,18 @@ def role_changes(cluster: ClusterSnapshot, nodes: Sequence[NodePlan]) -> Iterato
         hit = [name for name in selected if name in methods]
         if not hit:
             continue
-        told = _ROLES[one.kind]
+        gone = [name for name in hit if methods[name] is Method.REPLACE]
+        told = _GONE if gone else _ROLES[one.kind]
         told += _REBOOTS if any(methods[name] is Method.REBOOT for name in hit) else ""
         told += _ALONE if len(selected) == 1 else ""
-        yield change(one.kind, one.namespace, one.name, cause="the agent's restart", consequence=told, loses=hit)
+        yield change(
+            one.kind,
+            one.namespace,
+            one.name,
+            cause="the node's replacement" if gone else "the agent's restart",
+            consequence=told,
+            loses=hit,
+        )
 
 
 def _selected(cluster: ClusterSnapshot, one: OtherObject) -> list[str]:

@@ -135,7 +135,8 @@ def test_pods_are_told_by_owner_once() -> None:
     ],
 )
 def test_topology_keys_that_are_our_label(rules: Scheduling) -> None:
-    found = only(plan(pods=(pod("web-1", "n1", scheduling=rules),)), "ReplicaSet")
+    labelled = tuple(node(name, labels={LABEL_MODE: "veth"}) for name in ("n1", "n2"))
+    found = only(plan(nodes=labelled, pods=(pod("web-1", "n1", scheduling=rules),)), "ReplicaSet")
     assert found.gains == ("n1", "n2")
     assert "domain" in found.consequence
 
