@@ -40,7 +40,7 @@ def preflight(session: Session, /, output: str, strict: bool, rule: str | None, 
     not be told blocks.
 
     \b
-    Examples:
+    Example:
       rollout preflight --target netkit --selector pool=web
       rollout preflight --rule endpoint-routes-socketlb
     """

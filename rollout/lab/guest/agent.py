@@ -224,7 +224,9 @@ class Agent:
 
     def _serve(self, facts: AgentFacts) -> None:
         labpaths.cni_config().parent.mkdir(parents=True, exist_ok=True)
-        labpaths.cni_config().write_text(json.dumps({"cniVersion": "1.0.0", "name": "cilium"}))
+        labpaths.cni_config().write_text(
+            json.dumps({"cniVersion": "0.3.1", "name": "cilium", "plugins": [{"type": "cilium-cni"}]})
+        )
         healthz = ("GET", "/healthz")
         agentserver.serve_socket(
             labpaths.agent_socket(),

@@ -19,6 +19,7 @@ from rollout.planning.preflight import (
     install,
     kernel,
     neighbours,
+    node_configs,
     workloads,
 )
 from rollout.planning.preflight.row import ANY_TARGET, WARN, Facts, Judgement, Row
@@ -46,6 +47,7 @@ UNUSED_WAIVER = Row(
 
 CATALOGUE: tuple[Row, ...] = (
     *install.ROWS,
+    *node_configs.ROWS,
     *agent.ROWS,
     *kernel.ROWS,
     *datapath.ROWS,

@@ -38,7 +38,8 @@ def _cni_is_cilium(facts: Facts) -> Judgement:
         return WARN, f"the node's CNI configuration is not known: {_why(facts, 'cni')}"
     sound = [one for one in files if not one.error]
     if not sound:
-        return WARN, "no CNI configuration was found at the usual place; is it elsewhere?"
+        broken = f"{files[0].file} cannot be read: {files[0].error}" if files else "none was found at the usual place"
+        return WARN, f"the node's CNI configuration is not known: {broken}"
     first = sound[0]
     others = [one for one in sound[1:] if not CILIUM_PLUGINS & set(one.plugins)]
     if CILIUM_PLUGINS & set(first.plugins):

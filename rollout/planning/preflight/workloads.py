@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from rollout.domain.fleet import OtherObject
 from rollout.domain.node import DatapathMode, Pod
 from rollout.planning.preflight.row import BLOCK, INFO, PASS, UNKNOWN, WARN, Facts, Judgement, Row, named
@@ -32,6 +34,24 @@ def _no_kata(facts: Facts) -> Judgement:
         names = named([str(pod.ref) for pod in found])
         return BLOCK, f"{len(found)} pod(s) of runtime {_handler(facts, found[0])} ({names}) cannot use a netkit link"
     return PASS, "no pod runs in a Kata or other micro virtual machine"
+
+
+def _kata_stays_away(facts: Facts) -> Judgement:
+    """Whether pods that cannot use netkit may be scheduled to a node that has moved."""
+    used = Counter(p.runtime_class for p in facts.inventory.cluster.pods if p.runtime_class and not p.finished)
+    classes = {one.name: one for one in facts.inventory.cluster.of_kind("RuntimeClass")}
+    free = []
+    for name in sorted(used):
+        known = classes.get(name)
+        handler = (known.traits.get("handler") if known else "") or name
+        if not _is_micro_vm(handler.lower()):
+            continue
+        selector = known.selector if known else None
+        if selector is None or any(selector.matches(node.labels) for node in facts.context.nodes):
+            free.append(f"{name} ({used[name]} pods)")
+    if free:
+        return WARN, f"pods of runtime class {named(free)} may be scheduled to nodes that have moved, and fail there"
+    return PASS, "no pod of a micro virtual machine can land on a node that has moved"
 
 
 def _other_runtimes(facts: Facts) -> Judgement:
@@ -190,6 +210,12 @@ ROWS: tuple[Row, ...] = (
         "pods' runtime classes, RuntimeClass handlers",
         "keep the node on veth, or move those pods; patched Kata with netkit-l2 may do", "kata 12159, 12279, 11149",
         (17,), ("no-kata",),
+    ),
+    Row(
+        "kata-stays-away", "pods that cannot use netkit cannot land on nodes that have moved", _kata_stays_away,
+        "RuntimeClasses and their node selectors, pods' runtime classes",
+        "give the RuntimeClass a scheduling.nodeSelector for nodes that stay on veth", "kata 12159, home-ops 11335",
+        (17,), ("no-kata",), severity=WARN, per_node=False,
     ),
     Row(
         "other-runtimes", "pods run in runtimes that do not mind the kind of link", _other_runtimes,

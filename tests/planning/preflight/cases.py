@@ -371,7 +371,13 @@ case("cni-config", "block", "another plugin makes", _cni(("04-odd.conf", ("bridg
 case("cni-config", "block", "chains Cilium with aws-cni", _cni(("05-aws.conflist", ("aws-cni", "cilium-cni"))))
 case("cni-config", "warn", "Multus before Cilium", _cni(("00-multus.conf", ("multus-shim",)), CILIUM))
 case("cni-config", "info", "87-podman.conflist lies behind", _cni(CILIUM, ("87-podman.conflist", ("bridge",))))
-case("cni-config", "warn", "is it elsewhere", _cni())
+case("cni-config", "warn", "none was found at the usual place", _cni())
+case(
+    "cni-config",
+    "warn",
+    "x.conf cannot be read: KeyError",
+    _host(cni=[{"file": "x.conf", "error": "KeyError: 'type'"}]),
+)
 case("cni-config", "warn", "Permission denied", _without("cni"))
 case("cni-config", "warn", "probe host was not read", _unseen("host"))
 for each, title in (
@@ -422,6 +428,15 @@ case("xdp-foreign", "warn", "probe host was not read", _unseen("host"))
 case("no-kata", "block", "runtime kata-qemu", _runtime("vm", "kata-qemu"))
 case("no-kata", "block", "runtime kata", lambda s: s.pod()["spec"].update(runtimeClassName="kata"))
 case("no-kata", "block", "runtime firecracker", _runtime("fc", "firecracker"))
+case("kata-stays-away", "warn", "vm (1 pods)", _runtime("vm", "kata-qemu"))
+
+
+@finds("kata-stays-away", "warn", "vm (1 pods)")
+def _kata_somewhere(scene: Scene) -> None:
+    _runtime("vm", "kata-qemu")(scene)
+    scene.others["RuntimeClass"][0]["scheduling"] = {"nodeSelector": {"kubernetes.io/os": "linux"}}
+
+
 case("other-runtimes", "warn", "gvisor", lambda s: s.pod()["spec"].update(runtimeClassName="gvisor"))
 case("other-runtimes", "warn", "wasmtime", _runtime("wasm", "wasmtime"))
 

@@ -6,7 +6,7 @@ import pytest
 
 from rollout.checks.catalog import CHECKS
 from rollout.domain.node import DatapathMode
-from rollout.planning.preflight import AFTER_SWITCH, CATALOGUE, NOTED_RULES, TABLE_ROWS, Row, explain
+from rollout.planning.preflight import AFTER_SWITCH, CATALOGUE, NOTED_RULES, TABLE_ROWS, Row, explain, judge_preflight
 from tests.planning.preflight.cases import CASES, Case
 from tests.planning.preflight.scene import Scene
 
@@ -91,3 +91,15 @@ def test_the_way_to_veth_asks_nothing_of_netkit() -> None:
     findings = scene.findings()
     assert not {f.rule for f in findings} & {row.id for row in CATALOGUE if row.netkit_only}
     assert {f.status for f in findings} == {"pass"}
+
+
+def test_kata_that_is_kept_to_other_nodes_is_no_trouble() -> None:
+    scene = Scene()
+    scene.other("RuntimeClass", "vm", handler="kata", scheduling={"nodeSelector": {"pool": "kata"}})
+    scene.nodes[1]["metadata"]["labels"]["pool"] = "kata"
+    scene.policy = type(scene.policy)(target=DatapathMode.NETKIT, nodes=("n1",))
+    scene.pods[0]["spec"]["runtimeClassName"] = "vm"
+    read = scene.inventory()
+    chosen = tuple(node for node in read.cluster.nodes if node.name == "n1")
+    found = [f for f in judge_preflight(read, scene.policy, chosen) if f.rule in ("kata-stays-away", "no-kata")]
+    assert [f.status for f in found] == ["pass", "pass"]
