@@ -51,7 +51,7 @@ FEW_NODES = 25
 """So many nodes are shown with every detail; of more only those where something went wrong."""
 
 _TROUBLE = frozenset({Result.FAILED, Result.HELD, Result.LOST})
-_WELL = frozenset({NodePhase.PENDING, NodePhase.RUNNING, NodePhase.DONE})
+_WELL = frozenset({NodePhase.PENDING, NodePhase.RUNNING, NodePhase.DONE, NodePhase.REPLACED})
 
 NEVER_MEASURED = (
     Missing(

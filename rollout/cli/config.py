@@ -155,7 +155,14 @@ KEYS: Mapping[str, str] = {
     "approval.allowed_signers": "whose SSH keys may sign as whom: a file as ssh-keygen(1) says under ALLOWED SIGNERS",
     "approval.revoked_keys": "keys that count no more: a list made by ssh-keygen -k, or public keys, one a line",
     "policy.target": "the mode to move to: veth, netkit or netkit-l2",
-    "policy.method": "auto, restart or reboot",
+    "policy.method": "auto, restart, reboot, or replace: new nodes of a pool take the place of old ones",
+    "policy.replace.hand_over": (
+        "operator or hook: who deletes an emptied node of method replace, a person or your hooks.after_node"
+    ),
+    "policy.replace.slack": (
+        "so many nodes a pool may be short of its size when planned; 0: a new node comes before an old one goes"
+    ),
+    "policy.most_watched": "most nodes and pods of the cluster together that may be watched, 1.3 KB of memory each",
     "policy.nodes": "names to plan; none: every node the selector matches",
     "policy.selector": "labels a node must have",
     "policy.max_unavailable": "most nodes out at once, a count or a percentage; foreign outages count",

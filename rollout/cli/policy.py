@@ -40,10 +40,13 @@ def require_sane(policy: Policy) -> None:
         ("failure_budget", 0),
         ("soak_fenced_s", 0),
         ("soak_loaded_s", 0),
+        ("most_watched", 1),
     ):
         value = getattr(policy, name)
         if value < least:
             raise _wrong(name, f"{value} is too small, the least is {least}")
+    if policy.replace.slack < 0:
+        raise _wrong("replace.slack", f"{policy.replace.slack} is too small, the least is 0")
     if policy.drain.retry_s < 1:
         raise _wrong("drain.retry_s", f"{policy.drain.retry_s} is too small, the least is 1")
     _require_deadlines(policy.deadlines_s)

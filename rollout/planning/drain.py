@@ -17,7 +17,8 @@ class Fate(Enum):
 
     EVICT = "evict"
     LEAVES_BY_TAINT = "leaves-by-taint"
-    """A DaemonSet pod on the pod network: our NoExecute taint sends it away and keeps it away."""
+    """A DaemonSet pod: our NoExecute taint sends it away and keeps it away. One on the host network has no endpoint,
+    so nobody waits for it to leave, but it has to be back before the node takes pods again."""
     STRAGGLER = "straggler"
     """On the pod network and tolerates our taint: deleted in the gap when the agent names it."""
     STAYS = "stays"
@@ -69,9 +70,13 @@ def decide_fate(pod: Pod, rules: DrainRules) -> PodFate:
 
 
 def _daemon_fate(pod: Pod) -> PodFate:
+    tolerates = pod.tolerates(_PROBE_TAINT)
     if not pod.on_pod_network:
-        return PodFate(pod, Fate.STAYS, "DaemonSet pod on the host network")
-    if pod.tolerates(_PROBE_TAINT):
+        stays = PodFate(pod, Fate.STAYS, "DaemonSet pod on the host network")
+        return (
+            stays if tolerates else PodFate(pod, Fate.LEAVES_BY_TAINT, "on the host network, without a toleration")
+        )
+    if tolerates:
         return PodFate(pod, Fate.STRAGGLER, "tolerates every taint")
     return PodFate(pod, Fate.LEAVES_BY_TAINT)
 

@@ -244,3 +244,12 @@ def test_a_node_config_that_may_not_set_the_mode_is_told_as_it_is() -> None:
     assert denied.change({}, ours).values == {}
     unmerged = EffectiveConfigs(agent_install(merges_node_configs=False), ())
     assert unmerged.change({}, ours).values == {}
+
+
+def test_host_network_pods_that_leave_are_in_the_plan_and_waited_for_at_the_end() -> None:
+    pods = (
+        daemon_pod("csi-1", "n1", owner_name="csi-node", host_network=True),
+        daemon_pod("every-1", "n1", owner_name="every", host_network=True, tolerations=(Toleration("", "Exists"),)),
+    )
+    made = plan(pods=pods)
+    assert [str(p.ref) for p in made.node("n1").daemon_pods] == ["default/csi-1"]
