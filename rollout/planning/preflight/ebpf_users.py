@@ -55,12 +55,13 @@ def _foreign_xdp(facts: Facts) -> Judgement:
 ROWS: tuple[Row, ...] = (
     Row(
         "ebpf-on-links", "no other program attaches to pods' links", _known_users, "DaemonSets: names and images",
-        "look at it on the canary; restart it there after the switch if it misses pods", "each project's documentation",
+        "look at it on the canary; restart it there after the switch if it misses pods",
+        "its own documentation where named, else general",
         severity=WARN, per_node=False,
     ),
     Row(
         "ebpf-users", "other eBPF users do not mind the kind of link", _harmless_users, "DaemonSets: names and images",
-        "nothing to do", "each project's documentation", severity=INFO, per_node=False,
+        "nothing to do", "its own documentation where named, else general", severity=INFO, per_node=False,
     ),
     Row(
         "ebpf-programs", "no program but Cilium's is made for links", _foreign_programs,

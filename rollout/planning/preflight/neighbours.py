@@ -109,7 +109,8 @@ ROWS: tuple[Row, ...] = (
     Row(
         "other-datapath", "no other networking program makes pods' links", _no_other_datapath,
         "DaemonSets with pods on the node: names, images, containers",
-        "finish the migration to Cilium on this node first, or leave it out", "each project's manifests", (16,),
+        "finish the migration to Cilium on this node first, or leave it out",
+        "general; kube-router's manifests with and without its CNI", (16,),
         fixed="links that Cilium does not make stay as they are",
     ),
     Row(

@@ -1,6 +1,6 @@
 """Programs that watch or steer nodes with eBPF, and what the switch means for each.
 
-Known from the projects' own documentation unless `source` names an issue. Tools that hook system calls, kernel
+`source` says where it was read; without one it is general knowledge that nobody tried for this program. Tools that hook system calls, kernel
 functions, LSM or cgroups do not care about the kind of a pod's link; tools that attach to links, or find pods' links by
 kind or name, do. Findings speak of what to look at, never of what was proven.
 """
@@ -72,6 +72,7 @@ EBPF_USERS: tuple[Known, ...] = (
     Known(
         "Beyla / OpenTelemetry eBPF", "may attach tc programs to links to pass trace contexts on",
         ("beyla", "obi"), ("grafana/beyla", "opentelemetry-ebpf-instrumentation"), touches_links=True,
+        source="Beyla's page on Cilium compatibility",
     ),
     Known(
         "NetObserv", "attaches tc or TCX programs to every link; knows netkit links since 2026-04 only",
@@ -80,14 +81,15 @@ EBPF_USERS: tuple[Known, ...] = (
     Known(
         "Retina", "its packet parser attaches tc programs to pods' veth links",
         ("retina-agent",), ("microsoft/retina", "retina-agent"), touches_links=True,
+        source="retina pkg/plugin/packetparser",
     ),
     Known(
         "DeepFlow", "captures packets on links that it finds by name; netkit links have no hardware address in L3 mode",
         ("deepflow-agent",), ("deepflow-agent",), touches_links=True,
     ),
     Known(
-        "Kubeshark", "captures packets in pods' network namespaces, where `eth0` has no hardware address in L3 mode",
-        ("kubeshark-worker-daemon-set",), ("kubeshark/worker",), touches_links=True,
+        "Kubeshark", "attaches tc programs to links as pods come, and reads packets with a hardware address in front",
+        ("kubeshark-worker-daemon-set",), ("kubeshark/worker",), touches_links=True, source="kubeshark/tracer 52",
     ),
     Known(
         "Merbridge", "redirects mesh traffic between sockets, by programs of its own on pods' links and sockets",
