@@ -1,7 +1,8 @@
 """Other programs that make, or lean on, a cluster's pod network, and how each is recognised.
 
 Names of DaemonSets, images, containers, annotations, API groups and CNI plugins are those in common use; only the two
-shapes of kube-router (with `install-cni` and without) were looked up in its manifests. `datapath` names the containers of a component that makes pods' links, for programs that also come without it.
+shapes of kube-router (with `install-cni` and without) were looked up in its manifests. `datapath` names the containers
+of a component that makes pods' links, for programs that also come without it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Programs that watch or steer nodes with eBPF, and what the switch means for each.
 
-`source` says where it was read; without one it is general knowledge that nobody tried for this program. Tools that hook system calls, kernel
-functions, LSM or cgroups do not care about the kind of a pod's link; tools that attach to links, or find pods' links by
-kind or name, do. Findings speak of what to look at, never of what was proven.
+`source` says where it was read; without one it is general knowledge that nobody tried for this program. Tools that hook
+system calls, kernel functions, LSM or cgroups do not care about the kind of a pod's link; tools that attach to links,
+or find pods' links by kind or name, do. Findings speak of what to look at, never of what was proven.
 """
 
 from __future__ import annotations
