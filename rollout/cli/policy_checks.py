@@ -14,7 +14,7 @@ from rollout.checks.reach import DNS
 from rollout.checks.signals import names_node, parse_comparison
 from rollout.cli.typed_yaml import near_miss
 from rollout.domain.node import DatapathMode
-from rollout.domain.policy import CheckLevel, ExternalGate, GateScope, GateSource, Policy
+from rollout.domain.policy import ApprovalRules, CheckLevel, ExternalGate, GateScope, GateSource, Policy
 
 Fault = tuple[str, str, str]
 """Key, what is wrong with it, and a hint or nothing."""
@@ -33,6 +33,15 @@ def faults(policy: Policy) -> Iterator[Fault]:
     yield from _of_probes(policy)
     yield from _of_ranges(policy)
     yield from _of_gates(policy.gates)
+    yield from _of_approval(policy.approval)
+
+
+def _of_approval(rules: ApprovalRules) -> Iterator[Fault]:
+    if rules.count < 1:
+        yield "approval.count", f"{rules.count} is too small, the least is 1", ""
+    elif rules.approvers and len(set(rules.approvers)) < rules.count:
+        why = f"{rules.count} people have to approve, and approval.approvers names {len(set(rules.approvers))}"
+        yield "approval.count", why, "name more approvers, or ask for fewer"
 
 
 def _of_levels(policy: Policy) -> Iterator[Fault]:

@@ -17,7 +17,9 @@ from rollout.domain.errors import Refused, UsageError
 from rollout.domain.journal import ApprovalWithdrawn, Approved, Entry, PlanSaved, decode_body, encode_body, fold
 from rollout.domain.lifecycle import RolloutPhase
 from rollout.domain.policy import ApprovalRules
+from tests.app.test_crash import Death, Fate, run
 from tests.builders import NOW
+from tests.fakes.store import MemoryJournalStore, MemoryState
 from tests.support.world import Model, quick
 
 SIGNED = ApprovalRules(signed=True)
@@ -240,3 +242,52 @@ def test_journals_from_before_signatures_still_read() -> None:
     assert state.makers == ()
     assert [type(e.body) for e in state.approvals] == [Approved, ApprovalWithdrawn]
     assert fold([Entry(1, NOW, PlanSaved("d", "c", "mia", "ann@bastion"))]).makers == ("mia", "ann@bastion")
+
+
+# --- beyond one process and one state ----------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("number", [12, 24, 36])
+def test_after_a_crash_the_approval_is_judged_anew_and_an_abort_needs_none(number: int) -> None:
+    model = Model()
+    rollout = planned(model, SIGNED)
+    give(model, rollout, "bob", key=model.signatures.add("k-bob", "bob"))
+    fate = Fate()
+    fate.at = number
+    try:
+        with pytest.raises((Death, Refused)):
+            run(model, rollout, fate, 1)
+    finally:
+        fate.dead = True
+        model.cluster.hook = lambda *_: None
+    assert status(model.world(), rollout).state.phase is RolloutPhase.RUNNING
+    model.signatures.keys["k-bob"].revoked = True
+    before = len(model.state.journals[rollout])
+    with pytest.raises(Refused, match="cannot go on with plan"):
+        Application(model.world(), rollout).resume()
+    assert len(model.state.journals[rollout]) == before
+    abort(model.world(), rollout)
+    assert Application(model.world(), rollout).resume().phase is RolloutPhase.ABORTED
+    assert model.leftovers() == []
+
+
+def test_the_same_plan_in_a_second_state_needs_its_own_approval_and_is_stopped_by_facts() -> None:
+    """Single use is kept by the state. Another state file does not know of it: there, what has moved is refused."""
+    model = Model()
+    other = MemoryState()
+    rollout = planned(model, ApprovalRules())
+    twin = plan_rollout(model.world(store=MemoryJournalStore(other)), quick()).record.id
+    assert twin == rollout
+    give(model, rollout, "bob")
+    assert start(model, rollout) is RolloutPhase.COMPLETED
+    second = model.world(store=MemoryJournalStore(other))
+    with pytest.raises(Refused, match="nobody has approved it"):
+        Application(second, rollout).start()
+    approve(second, rollout, by="bob", ticket="T-1", valid=timedelta(days=1))
+    reboots = {name: node.boot_id for name, node in model.cluster.nodes.items()}
+    end = Application(second, rollout).start()
+    assert end.phase is RolloutPhase.HELD
+    assert {n.last.code for n in end.nodes.values() if n.last is not None} == {"stale-facts"}
+    assert {name: node.boot_id for name, node in model.cluster.nodes.items()} == reboots
+    assert model.kinds() == {"n1": {"netkit"}, "n2": {"netkit"}}
