@@ -69,7 +69,7 @@ def save_plan(
         playbooks=world.hosts.playbook_digests(),
     )
     plan = _unspent(world, make_plan(inventory, policy, request))
-    faults = lint(plan)
+    faults = lint(plan, inventory)
     if faults:
         raise RolloutError(
             "plan-faulty",

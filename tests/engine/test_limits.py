@@ -6,22 +6,23 @@ import random
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollout.domain.journal import NodeDecided, Result
+from rollout.domain.journal import Intent, NodeDecided, Result
 from rollout.domain.lifecycle import NodeEvent, NodePhase, RolloutPhase
 from rollout.domain.limits import LimitIndex
 from rollout.domain.plan import Limit, Plan
 from rollout.domain.policy import AtWindowEnd, Freeze, OnFailure, Window
 from rollout.domain.step import StepKind, Track
-from rollout.engine.resolver import Surroundings, decide
+from rollout.engine.resolver import Begin, Surroundings, decide
 from rollout.engine.rules import InvariantBroken, check_invariants
 from tests.builders import NOW, at, plan_of
 from tests.engine.drive import NAMES, OUT, Drive, small_policy
-from tests.engine.test_resolver import ENDS, GATES, resume
+from tests.engine.test_resolver import ENDS, GATES, resume, rollout_phase
 
 ZONE_A = Limit("zone a", ("n1", "n2", "n3"), 1, "one at a time", "zone", 1)
 ZONE_B = Limit("zone b", ("n4", "n5"), 2, "two at a time", "zone", 1)
@@ -33,9 +34,9 @@ def one_wave() -> Plan:
     return plan_of(NAMES, small_policy(canary=5))
 
 
-def limited(*limits: Limit, **policy: object) -> Plan:
+def limited(*limits: Limit, **policy: Any) -> Plan:
     """A plan of one wave with five nodes, under limits."""
-    many = {"canary": 5, "max_unavailable": "5", **policy}
+    many: dict[str, Any] = {"canary": 5, "max_unavailable": "5", **policy}
     return replace(one_wave(), policy=small_policy(**many), limits=limits)
 
 
@@ -148,7 +149,7 @@ def test_a_freeze_stops_starts_but_not_what_is_in_flight() -> None:
 def test_a_node_begins_only_when_its_fixed_waits_fit() -> None:
     soak = replace(small_policy(canary=5, windows=(Window((), "12:00", "12:10"),)), soak_fenced_s=480)
     drive = Drive(plan_of(NAMES, soak))
-    assert [a.node for a in drive.ask().actions if hasattr(a, "node")] == ["n1"]
+    assert [a.node for a in drive.ask().actions if isinstance(a, Begin)] == ["n1"]
     drive.seconds = 113
     told = drive.ask()
     assert not told.actions
@@ -160,7 +161,7 @@ def test_a_node_begins_only_when_its_fixed_waits_fit() -> None:
 
 
 def test_at_the_end_of_a_window_unarmed_nodes_are_given_back_and_come_again() -> None:
-    rules = {"windows": (Window((), "12:00", "12:30"),), "at_window_end": AtWindowEnd.GIVE_BACK}
+    rules: dict[str, Any] = {"windows": (Window((), "12:00", "12:30"),), "at_window_end": AtWindowEnd.GIVE_BACK}
     drive = Drive(limited(max_unavailable="3", **rules))
     stop = {"n1": StepKind.RESTART_AGENT, "n2": StepKind.DRAIN, "n3": StepKind.BASELINE}
     for _ in range(40):
@@ -180,17 +181,19 @@ def test_at_the_end_of_a_window_unarmed_nodes_are_given_back_and_come_again() ->
     n2 = drive.state.node("n2")
     assert (n2.phase, n2.done, n2.armed, n2.started) == (NodePhase.PENDING, (), False, None)
     assert drive.state.node("n3").phase is NodePhase.PENDING
-    tracks = [e.body.track for e in drive.entries if getattr(e.body, "node", "") == "n2" and hasattr(e.body, "fencing")]
-    assert tracks.count(Track.RETURN) == 2, "the fence was taken back"
-    assert drive.state.phase is RolloutPhase.RUNNING, "given back is not failed"
+    backward = [intent for intent in intents(drive) if intent.node == "n2" and intent.track is Track.RETURN]
+    assert len(backward) == 2, "the fence was taken back"
+    assert rollout_phase(drive) is RolloutPhase.RUNNING, "given back is not failed"
     drive.seconds = 24 * 3600
     drive.run()
-    assert drive.state.phase is RolloutPhase.COMPLETED
+    assert rollout_phase(drive) is RolloutPhase.COMPLETED
     assert {drive.state.node(n).phase for n in NAMES} == {NodePhase.DONE}
-    begun = [
-        (e.body.node, e.body.step, e.body.attempt, e.body.track) for e in drive.entries if hasattr(e.body, "fencing")
-    ]
+    begun = [(intent.node, intent.step, intent.attempt, intent.track) for intent in intents(drive)]
     assert len(begun) == len(set(begun)), "no attempt is taken for another"
+
+
+def intents(drive: Drive) -> list[Intent]:
+    return [entry.body for entry in drive.entries if isinstance(entry.body, Intent)]
 
 
 # --- any story ---------------------------------------------------------------------------------------------------

@@ -1,20 +1,21 @@
-"""Faults in a finished plan, found without trusting the planner. A plan with faults is not saved."""
+"""Faults that the plan's document shows by itself."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 from rollout.domain.node import NODE_CONFIG_NAME, is_object_name
-from rollout.domain.plan import NodePlan, Plan
+from rollout.domain.plan import Finding, Going, NodePlan, Plan
+from rollout.domain.policy import Waiver
 from rollout.domain.step import StepKind, ways
 
 
-def lint(plan: Plan) -> tuple[str, ...]:
-    """One sentence per fault; empty for a sound plan."""
-    faults = [*_membership(plan), *_waves(plan), *_node_configs(plan), *_findings(plan)]
+def document_faults(plan: Plan) -> list[str]:
+    """Faults of the document alone."""
+    faults = [*_membership(plan), *_waves(plan), *_node_configs(plan), *_findings(plan), *_pods(plan)]
     for node in plan.nodes:
         faults += _node(node, plan.adopts)
-    return tuple(faults)
+    return faults
 
 
 def _membership(plan: Plan) -> list[str]:
@@ -30,7 +31,7 @@ def _membership(plan: Plan) -> list[str]:
 
 
 def _waves(plan: Plan) -> list[str]:
-    faults, size = [], max(1, plan.policy.canary)
+    faults, size = [], _first_size(plan)
     for index, wave in enumerate(plan.waves):
         if wave.number != index:
             faults.append(f"wave {wave.number} stands at place {index}")
@@ -38,8 +39,23 @@ def _waves(plan: Plan) -> list[str]:
             faults.append(f"wave {index} is empty")
         if len(wave.nodes) > size:
             faults.append(f"wave {index} has {len(wave.nodes)} nodes, the policy allows {size}")
-        size *= max(1, plan.policy.growth)
-    return faults
+        size = max(1, plan.policy.growth) * len(wave.nodes)
+    return faults + _cohorts(plan)
+
+
+def _first_size(plan: Plan) -> int:
+    cohorts = {node.cohort for node in plan.nodes} if plan.policy.canary_per_cohort else set()
+    return max(1, plan.policy.canary, len(cohorts))
+
+
+def _cohorts(plan: Plan) -> list[str]:
+    """Each cohort is spoken for by a node of the first wave."""
+    if not plan.policy.canary_per_cohort or not plan.waves:
+        return []
+    first = set(plan.waves[0].nodes)
+    spoken_for = {node.cohort for node in plan.nodes if node.name in first}
+    silent = sorted({node.cohort for node in plan.nodes} - spoken_for)
+    return [f"cohort {cohort or '(all alike)'} has no node in the first wave" for cohort in silent]
 
 
 def _node_configs(plan: Plan) -> list[str]:
@@ -60,11 +76,32 @@ def _node_configs(plan: Plan) -> list[str]:
 
 def _findings(plan: Plan) -> list[str]:
     planned = {node.name for node in plan.nodes}
-    return [
+    faults = [
         f"{f.node or 'the cluster'} is planned although {f.rule} says {f.status}"
         for f in plan.findings
         if f.status in ("block", "unknown") and (not f.node or f.node in planned)
     ]
+    for found in plan.findings:
+        if found.status == "waived" and not any(_waives(waiver, found) for waiver in plan.policy.waivers):
+            faults.append(f"{found.rule} counts as waived on {found.node or 'the cluster'}, and nobody waived it")
+    return faults
+
+
+def _waives(waiver: Waiver, found: Finding) -> bool:
+    speaks_of = not waiver.nodes or found.node in waiver.nodes
+    return waiver.rule == found.rule and speaks_of and bool(waiver.by.strip()) and bool(waiver.reason.strip())
+
+
+def _pods(plan: Plan) -> list[str]:
+    """Nobody is evicted who never goes, and nobody twice."""
+    faults = [
+        f"node {node.name} is planned although pod {pod.ref} never goes: {pod.why}"
+        for node in plan.nodes
+        for pod in node.evictions
+        if pod.going is Going.NEVER
+    ]
+    moved = Counter(pod.ref for node in plan.nodes for pod in (*node.evictions, *node.daemon_pods, *node.stragglers))
+    return faults + [f"pod {ref} moves {count} times" for ref, count in sorted(moved.items()) if count > 1]
 
 
 def _node(node: NodePlan, adopts: bool) -> list[str]:
