@@ -91,9 +91,10 @@ def _short(value: object) -> str:
 
 def budget_text(budget: PodDisruptionBudget) -> str:
     """What matters of a PodDisruptionBudget: which it is, its limits, what it selects."""
-    selects = _short([budget.match_labels, budget.match_expressions, budget.selects_all])
-    limits = f"min={budget.min_available or '-'} max={budget.max_unavailable or '-'}"
-    return f"{budget.uid} {limits} selector={selects}"
+    rows = [f"{key}={value}" for key, value in sorted(budget.match_labels.items())]
+    rows += [f"{row.key} {row.operator} ({', '.join(row.values)})" for row in budget.match_expressions]
+    selects = ", ".join(rows) or ("every pod" if budget.selects_all else "no pod")
+    return f"{budget.uid} min={budget.min_available or '-'} max={budget.max_unavailable or '-'} on {selects}"
 
 
 def label_keys(policy: Policy) -> frozenset[str]:

@@ -14,6 +14,7 @@ from rollout.domain.node import LABEL_MODE, TAINT_EVACUATE, TAINT_WAITING, Datap
 from rollout.domain.node import PodDisruptionBudget as Budget
 from rollout.domain.plan import Plan
 from rollout.domain.policy import DrainRules, KeepRule, MethodChoice, Policy, SpreadRule
+from rollout.domain.scheduling import LabelRequirement
 from rollout.planning.drift import Drift
 from rollout.planning.planner import PlanRequest, make_plan
 from tests.builders import agent_install, agent_pod, budget, daemon_pod, inventory, node, node_config, pod
@@ -156,7 +157,9 @@ def test_budgets_are_compared_for_the_pods_of_this_node_only() -> None:
     unrelated = budget("batch", match_labels={"job": "batch"})
     assert now(budgets=(*BUDGETS, unrelated, budget("third", namespace="elsewhere"))) == ()
     narrowed = replace(BUDGETS[0], match_labels={"app": "web", "tier": "front"})
-    assert "selector=" in one(now(budgets=(narrowed,))).now
+    assert one(now(budgets=(narrowed,))).now == "pdb-web min=- max=1 on app=web, tier=front"
+    expressed = replace(BUDGETS[0], match_expressions=(LabelRequirement("tier", "In", ("a", "b")),))
+    assert one(now(budgets=(expressed,))).now.endswith("on app=web, tier In (a, b)")
 
 
 def test_a_new_budget_over_the_nodes_pods_is_found() -> None:
