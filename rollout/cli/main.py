@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "preflight": ("preflight:preflight", "Judge whether nodes may move. Changes nothing."),
     "plan": ("plan:plan", "Make a plan and save it. Touches no node."),
     "show": ("show:show", "Show a plan for review."),
+    "simulate": ("simulate:simulate", "Run a plan in thought: time, moves, what binds; what if."),
     "approve": ("approve:approve", "Record a person's consent to one plan."),
     "apply": ("apply:apply", "Apply an approved plan."),
     "status": ("status:status", "Where a rollout stands."),

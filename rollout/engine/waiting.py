@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from rollout.domain.journal import RolloutState, WaitingIntent
 from rollout.domain.lifecycle import NodePhase, RolloutPhase
-from rollout.domain.plan import Plan
+from rollout.domain.plan import NodePlan, Plan
 from rollout.domain.step import StepKind
 
 
@@ -31,7 +31,8 @@ def marks_due(plan: Plan, state: RolloutState) -> bool:
         return False
     if state.waiting.due:
         return state.phase in _LIVE and (state.pause is None or state.phase is RolloutPhase.ABORTING)
-    return bool(_to_free(plan, state, state.waiting.nodes))
+    spoken_of = state.waiting.nodes & state.nodes.keys()  # all others are pending: asked in every round
+    return bool(_to_free(plan, state, spoken_of))
 
 
 def may_start(plan: Plan, state: RolloutState) -> bool:
@@ -58,11 +59,16 @@ def marks_wanted(
 
 def _wanted(plan: Plan) -> bool:
     """A way back has the marks of the rollout it supersedes to replace or to take off, whatever its own policy."""
-    return plan.policy.soft_taint or plan.takes_back
+    return plan.takes_back or (plan.policy.soft_taint and any(_drains(node) for node in plan.nodes))
+
+
+def _drains(node: NodePlan) -> bool:
+    return any(step.kind is StepKind.DRAIN for step in node.steps)
 
 
 def _waits(plan: Plan, state: RolloutState, name: str) -> bool:
-    return plan.policy.soft_taint and plan.has(name) and state.node(name).phase is NodePhase.PENDING
+    pending = plan.has(name) and state.node(name).phase is NodePhase.PENDING
+    return pending and plan.policy.soft_taint and _drains(plan.node(name))
 
 
 def _comes_to_cordon(plan: Plan, state: RolloutState, name: str) -> bool:

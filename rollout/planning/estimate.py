@@ -11,6 +11,7 @@ from rollout.domain.policy import Policy
 from rollout.domain.times import StepTime
 from rollout.planning.simulate import Durations, Quantile, Simulation, WaveForecast, forecast
 from rollout.planning.simulate.durations import basis
+from rollout.planning.simulate.openings import openings
 from rollout.planning.waves import Packing
 
 
@@ -27,7 +28,8 @@ def estimate(
     known = replace(packing, waves=tuple(wave for wave in waves if wave.nodes))
     if not known.waves:
         return None
-    low, high = (forecast(inventory, policy, nodes, known, Durations(policy, history, q)) for q in Quantile)
+    opens = openings(policy, None)
+    low, high = (forecast(inventory, policy, nodes, known, Durations(policy, history, q), opens) for q in Quantile)
     return summed(low, high, basis(history))
 
 

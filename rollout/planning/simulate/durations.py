@@ -37,6 +37,8 @@ ASSUMED: Mapping[StepKind, tuple[int, int]] = {
     StepKind.RELEASE: (5, 40),
     StepKind.VERIFY: (20, 90),
     StepKind.UNCORDON: (1, 3),
+    StepKind.AWAIT_CAPACITY: (120, 600),
+    StepKind.RETIRE: (30, 300),
     StepKind.AWAIT_CAPACITY: (1, 900),
     StepKind.RETIRE: (60, 1800),
 }

@@ -11,6 +11,7 @@ from rollout.domain.inventory import ClusterSnapshot
 from rollout.domain.node import Pod, PodDisruptionBudget
 from rollout.domain.plan import NodePlan
 from rollout.domain.policy import Policy
+from rollout.domain.step import StepKind
 from rollout.planning.drain import Fate, decide_fate
 from rollout.planning.proof.kinds import Kind, KindBook
 from rollout.planning.proof.places import Places
@@ -81,7 +82,8 @@ class PodDrains:
         self._retry_s = max(1, policy.drain.retry_s)
         self._nodes = sorted(cluster.nodes, key=lambda node: node.name)
         self._number = {node.name: n for n, node in enumerate(self._nodes)}
-        self._runs = {self._number[n.name]: _NodeRun() for n in nodes if n.name in self._number}
+        drained = [n for n in nodes if any(step.kind is StepKind.DRAIN for step in n.steps)]
+        self._runs = {self._number[n.name]: _NodeRun() for n in drained if n.name in self._number}
         self._pods: list[_Pod] = []
         self._homeless: dict[int, _Pod] = {}
         self._budgets = _Index(cluster.budgets)
@@ -125,7 +127,10 @@ class PodDrains:
     def begin(self, timeline: Timeline, node: str) -> None:
         """Ask for every pod, in the order of the drain."""
         number = self._number[node]
-        run = self._runs[number]
+        run = self._runs.get(number)
+        if run is None:  # its way has no drain
+            timeline.drained(node, 0)
+            return
         self._places.cordon(number)
         pods = list(run.standing.values())
         run.left = set(pods)
@@ -138,7 +143,7 @@ class PodDrains:
     def returned(self, timeline: Timeline, node: str) -> None:
         """It takes pods again, first of all those that found no place."""
         number = self._number[node]
-        if not self._nodes[number].unschedulable:
+        if number in self._runs and not self._nodes[number].unschedulable:
             self._places.uncordon(number, done=True)
         self._place_homeless(timeline)
 
