@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from rollout import __version__
 from rollout.app.collect import collect
+from rollout.app.history import history
 from rollout.app.journal import load
 from rollout.app.world import World
 from rollout.domain.errors import NotFound, RolloutError
@@ -67,6 +68,7 @@ def save_plan(
         adopts=adopts,
         hooks=tuple(Hook(name, digest, empty) for name, (digest, empty) in sorted(world.hosts.hooks().items())),
         playbooks=world.hosts.playbook_digests(),
+        history=history(world.store, identity.uid),
     )
     plan = _unspent(world, make_plan(inventory, policy, request))
     faults = lint(plan, inventory)
