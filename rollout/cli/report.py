@@ -45,7 +45,7 @@ def report(session: Session, /, rollout: str | None, every: bool, out: Path | No
     if out is None:
         click.echo(text, nl=False, color=True)
     else:
-        _write(out, text)
+        write_text(out, text)
         note(f"wrote {out}")
 
 
@@ -66,15 +66,12 @@ def rendered(found: Report, output: str, *, colour: bool = False) -> str:
 def require_folder(out: Path | None) -> None:
     """Raises `UsageError` before the work when the file has no folder to be in."""
     if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
-        raise UsageError(
-            "report-out", f"cannot write the report to {out}: no such folder, or it is one", hint="name a file"
-        )
+        raise UsageError("out-file", f"cannot write to {out}: no such folder, or it is one", hint="name a file")
 
 
-def _write(out: Path, text: str) -> None:
+def write_text(out: Path, text: str) -> None:
+    """Write a document. Raises `UsageError` when it cannot be written."""
     try:
         out.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        raise UsageError(
-            "report-out", f"cannot write the report to {out}: {error.strerror}", hint="name another file"
-        ) from error
+        raise UsageError("out-file", f"cannot write to {out}: {error.strerror}", hint="name another file") from error

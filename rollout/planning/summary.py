@@ -19,6 +19,8 @@ class Move:
     target: DatapathMode
     nodes: int
     reboots: int
+    replaced: int = 0
+    """Nodes that their pool replaces; none of them is restarted or rebooted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,9 @@ class PlanSummary:
         """Modes left and moved to, in the order of their names."""
         nodes = Counter((n.source, n.target) for n in self._plan.nodes)
         reboots = Counter((n.source, n.target) for n in self._plan.nodes if n.method is Method.REBOOT)
+        replaced = Counter((n.source, n.target) for n in self._plan.nodes if n.method is Method.REPLACE)
         order = sorted(nodes, key=lambda pair: (pair[0].value, pair[1].value))
-        return tuple(Move(*pair, nodes[pair], reboots[pair]) for pair in order)
+        return tuple(Move(*pair, nodes[pair], reboots[pair], replaced[pair]) for pair in order)
 
     @property
     def nodes(self) -> int:
@@ -103,8 +106,11 @@ class PlanSummary:
 
     @cached_property
     def statuses(self) -> Mapping[str, int]:
-        """Findings by status."""
-        return Counter(finding.status for finding in self._plan.findings)
+        """Findings by status; one that stands for many nodes counts as many."""
+        found: Counter[str] = Counter()
+        for finding in self._plan.findings:
+            found[finding.status] += max(1, getattr(finding, "count", 0))
+        return found
 
     @cached_property
     def budget_waits(self) -> tuple[BudgetWaits, ...]:

@@ -12,9 +12,11 @@ from rollout.cli.render.blocks import Block, Bullets, Commands, Heading, Pairs, 
 from rollout.cli.render.json import plan_values, render_json
 from rollout.cli.render.markdown import escaped, render_markdown
 from rollout.cli.render.plan_page import plan_page
+from rollout.cli.render.plan_view import PlanView
 from rollout.cli.render.text import render_text
 from rollout.cli.render.words import entry_line, failure, plain, span, until
 from rollout.domain.approval import Approval
+from rollout.domain.consent import judge_consent
 from rollout.domain.errors import Refused
 from rollout.domain.journal import (
     Approved,
@@ -103,7 +105,8 @@ def test_a_plan_in_all_forms() -> None:
         ),
     )
     approval = Approval(plan.digest, "bob", "CHG-7", builders.NOW, builders.NOW + timedelta(hours=8))
-    page = plan_page(plan, plan.digest, (approval,))
+    consent = judge_consent((approval,), plan.digest, (), makers=(), now=builders.NOW, checks={})
+    page = plan_page(PlanView(plan, plan.digest, (approval,), consent))
     text, markdown = render_text(page), render_markdown(page)
     for words in (
         plan.digest, "2 nodes of 2 from veth to netkit", "canary", "at most 1 node out of service at once",
@@ -133,7 +136,7 @@ def test_a_plan_says_what_proves_a_node_and_what_follows_when_it_does_not() -> N
             ),
         ),
     )
-    text = render_text(plan_page(replace(PLAN, policy=policy), PLAN.digest, ()))
+    text = render_text(plan_page(PlanView(replace(PLAN, policy=policy), PLAN.digest)))
     for words in (
         "no other begins, whatever the budget says",
         "when it is the check links that fails, the node and all nodes of its wave are led back",

@@ -269,7 +269,7 @@ def test_the_command_says_what_is_wrong(run: Run, tmp_path: Path) -> None:
     assert result.exit_code == 5 and "cannot find a rollout" in result.stderr
     for out in (tmp_path, tmp_path / "none" / "report.html"):
         result = run("report", "--out", str(out))
-        assert result.exit_code == 2 and "cannot write the report" in result.stderr
+        assert result.exit_code == 2 and "cannot write to" in result.stderr
 
 
 # --- many nodes ----------------------------------------------------------------------------------------------------

@@ -24,6 +24,8 @@ class Heading:
 
     text: str
     level: int = 2
+    anchor: str = ""
+    """Where links in HTML jump to; one of our own words."""
 
 
 @dataclass(frozen=True, slots=True)

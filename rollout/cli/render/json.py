@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from rollout.app.verify import NodeProof
 from rollout.cli.render.approvals import consent_values
 from rollout.domain.approval import Approval
 from rollout.domain.codec import to_plain
+from rollout.domain.consent import Consent
 from rollout.domain.journal import Entry, encode_body
 from rollout.domain.plan import Finding, Plan
 from rollout.ports.store import RolloutRecord
@@ -22,9 +24,26 @@ def render_json(value: Any) -> str:
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=True, allow_nan=False) + "\n"
 
 
-def plan_values(plan: Plan, digest: str, approvals: tuple[Approval, ...]) -> dict[str, Any]:
-    """`show`: the plan's document under `plan`, its digest, who approved it."""
-    return {"digest": digest, "id": digest[:12], "plan": to_plain(plan), "approvals": to_plain(approvals)}
+@dataclass(frozen=True, slots=True)
+class ShownPlan:
+    """A plan with its digest and who approved it: what `show`, `plan` and `rollback` print."""
+
+    id: str
+    """The first 12 characters of the digest."""
+    digest: str
+    """SHA-256 over the canonical text of `plan`: sorted keys, no spaces, UTF-8."""
+    plan: Plan
+    approvals: tuple[Approval, ...] = ()
+    """All that were given, oldest first, also those that do not count."""
+    consent: Consent | None = None
+    """Which of them count and how many are missing; null where that was not judged."""
+
+
+def plan_values(
+    plan: Plan, digest: str, approvals: tuple[Approval, ...], consent: Consent | None = None
+) -> dict[str, Any]:
+    """A `ShownPlan` as plain values."""
+    return dict(to_plain(ShownPlan(digest[:12], digest, plan, approvals, consent)))
 
 
 def planned_values(result: PlanResult) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a report is made of beside blocks: plots, folds, and the table of nodes."""
+"""What reports and plans are made of beside blocks: plots, folds, tiles, and the table of nodes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,30 @@ class NodeTable:
     anchors: tuple[str, ...]
 
 
-Part = Block | Figure | Fold | NodeTable
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A number with what it counts; `source`: the name under which its source is told, empty for none."""
+
+    number: str
+    words: str
+    tone: Tone
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """Numbers beside each other; in text a table."""
+
+    rows: tuple[Tile, ...]
+
+    @property
+    def table(self) -> Table:
+        """The same as a table."""
+        rows = tuple((tile.number, tile.words, tile.source) for tile in self.rows)
+        return Table(("number", "what", "source"), rows, tuple(tile.tone for tile in self.rows))
+
+
+Part = Block | Figure | Fold | NodeTable | Tiles
 
 
 def flat(parts: Iterable[Part]) -> list[Block]:
@@ -57,7 +80,7 @@ def flat(parts: Iterable[Part]) -> list[Block]:
     for part in parts:
         if isinstance(part, Fold):
             page += [Heading(part.summary, 3), *flat(part.blocks)]
-        elif isinstance(part, NodeTable):
+        elif isinstance(part, NodeTable | Tiles):
             page.append(part.table)
         elif not isinstance(part, Figure):
             page.append(part)
