@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from rollout.app.consent import consent_for
 from rollout.app.journal import load, load_plan
+from rollout.app.remaining import Remaining, remaining
 from rollout.app.world import World
 from rollout.domain.consent import Consent
 from rollout.domain.errors import UsageError
@@ -47,6 +48,8 @@ class RolloutStatus:
     next_command: str
     consent: Consent
     """Approvals, judged by the rules in force; of a plan in use, at the moment it was started."""
+    remaining: Remaining | None = None
+    """How much longer it takes, by the plan's estimate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,8 @@ def status(world: World, reference: str) -> RolloutStatus:
     counts = dict(sorted(Counter(n.phase.value for n in nodes).items()))
     consent = consent_for(world, plan, state)
     command = _next(record.id, state, consent)
-    return RolloutStatus(record, plan, state, wave.number if wave else None, nodes, counts, command, consent)
+    number, left = wave.number if wave else None, remaining(plan, state)
+    return RolloutStatus(record, plan, state, number, nodes, counts, command, consent, left)
 
 
 def why(world: World, reference: str, node: str) -> Why:

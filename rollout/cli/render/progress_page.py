@@ -8,9 +8,10 @@ from datetime import datetime
 from rollout.app.status import NodeStatus, RolloutStatus, Why
 from rollout.cli.render.approvals import consent_rows
 from rollout.cli.render.blocks import Block, Bullets, Commands, Heading, Page, Pairs, Para, Table, Tone
-from rollout.cli.render.words import count, moment, since, told, until
+from rollout.cli.render.words import count, moment, since, span, told, until
 from rollout.domain.journal import RolloutState
 from rollout.domain.lifecycle import NodePhase, RolloutPhase
+from rollout.domain.node import TAINT_WAITING
 from rollout.ports.store import RolloutRecord
 
 NODE_TONES = {
@@ -45,6 +46,8 @@ def _status(status: RolloutStatus, now: datetime, runner: str) -> Iterator[Block
         ("applied by", runner),
         ("wave", _wave(status)),
         ("nodes", ", ".join(f"{number} {phase}" for phase, number in status.counts.items())),
+        ("left", _left(status)),
+        ("marked", _marked(state)),
         ("started", moment(state.started) if state.started else ""),
         ("ended", moment(state.ended) if state.ended else ""),
     ]
@@ -61,6 +64,24 @@ def _status(status: RolloutStatus, now: datetime, runner: str) -> Iterator[Block
     if status.next_command:
         yield Heading("Next")
         yield Commands((status.next_command,))
+
+
+def _left(status: RolloutStatus) -> str:
+    """The estimate of what is left."""
+    if status.remaining is None:
+        return ""
+    low, high = span(status.remaining.low_s), span(status.remaining.high_s)
+    return f"{low} to {high}, by the plan's estimate; this wave is bound by: {status.remaining.binding}"
+
+
+def _marked(state: RolloutState) -> str:
+    """Nodes still to do that carry our taint, and how it goes where nobody works on it."""
+    if not state.waiting.nodes:
+        return ""
+    words = f"{count(len(state.waiting.nodes), 'node')} with the taint {TAINT_WAITING}, so that pods go elsewhere first"
+    if state.phase is RolloutPhase.HELD:
+        return f"{words}; it stays while the rollout is held, and goes with its end or rollout abort"
+    return words
 
 
 def _asked(state: RolloutState) -> str:
