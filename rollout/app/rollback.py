@@ -12,6 +12,7 @@ from rollout.domain.errors import Refused, UsageError
 from rollout.domain.journal import RolloutState
 from rollout.domain.lifecycle import NodePhase, RolloutPhase
 from rollout.domain.plan import Plan
+from rollout.domain.policy import Policy
 from rollout.engine.rules import comes_to_rest
 from rollout.planning.planner import TakesBack
 
@@ -54,8 +55,13 @@ def plan_rollback(world: World, reference: str, *, wave: int | None = None, node
                 for mode in sorted(sources, key=lambda m: m.value)
             ),
         )
-    policy = moved_itself(replace(plan.policy, target=sources.pop(), nodes=tuple(chosen), selector={}))
+    policy = at_any_time(moved_itself(replace(plan.policy, target=sources.pop(), nodes=tuple(chosen), selector={})))
     return save_plan(world, collect(world, chosen), policy, TakesBack(record.id, plan.policy.target))
+
+
+def at_any_time(policy: Policy) -> Policy:
+    """The policy without windows and freezes: harm is not left where it is until the next window opens."""
+    return replace(policy, windows=(), freezes=(), calendars=())
 
 
 def _asked(plan: Plan, wave: int | None, nodes: tuple[str, ...]) -> tuple[str, ...]:

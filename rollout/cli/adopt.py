@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from rollout.app.adopt import fleet_coverage, plan_adoption
+from rollout.cli.calendars import with_freezes
 from rollout.cli.options import DURATION, LABEL, MODES, cluster_options, maker_option, output_option, policy_values
 from rollout.cli.plan import OUT_OPTION, finish_plan, require_writable
 from rollout.cli.policy import resolve_policy
@@ -57,7 +58,9 @@ def adopt(
         raise click.UsageError("--since says nothing without --list")
     if only_list and out is not None:
         raise click.UsageError("--list makes no plan, so there is nothing to write with --out")
-    policy = resolve_policy(session.config.policy, policy_values({**given, "nodes": nodes}))
+    policy = with_freezes(
+        resolve_policy(session.config.policy, policy_values({**given, "nodes": nodes})), session.now()
+    )
     require_writable(out)
     note("reading the cluster and observing its nodes ...")
     if only_list:

@@ -116,6 +116,17 @@ _POLICY_OPTIONS = (
     click.option("--max-unavailable", metavar="N|N%", help="Most nodes out at once; foreign outages count."),
     click.option("--canary", type=int, help="Nodes in the first wave."),
     click.option("--growth", type=int, help="Each wave is at most so many times as large as the one before."),
+    click.option(
+        "--canary-per-cohort/--no-canary-per-cohort",
+        default=None,
+        help="Whether each kind of node has a canary of its own in the first wave.",
+    ),
+    click.option(
+        "--headroom", "headroom_percent", type=int, metavar="PERCENT", help="CPU and memory left free at any time."
+    ),
+    click.option(
+        "--calendar", "calendars", multiple=True, metavar="FILE", help="No node begins in this iCal file's events."
+    ),
     click.option("--soak-fenced", "soak_fenced_s", type=DURATION, help="Watch a node so long before it takes pods."),
     click.option("--soak-loaded", "soak_loaded_s", type=DURATION, help="Watch a wave under load so long."),
     click.option(

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from rollout.app.make_plan import PlanResult, plan_rollout
+from rollout.cli.calendars import with_freezes
 from rollout.cli.options import cluster_options, maker_option, output_option, policy_options, policy_values
 from rollout.cli.policy import resolve_policy
 from rollout.cli.render.json import planned_values
@@ -36,7 +37,7 @@ def plan(session: Session, /, out: Path | None, output: str, **given: Any) -> No
       rollout plan --target netkit --max-unavailable 10% --soak-loaded 10m --out plan.json
       rollout plan --node worker-7 --waive host-routing-bpf --waive-by ann --waive-reason "see CHG-12"
     """
-    policy = resolve_policy(session.config.policy, policy_values(given))
+    policy = with_freezes(resolve_policy(session.config.policy, policy_values(given)), session.now())
     require_writable(out)
     note("reading the cluster and observing its nodes ...")
     with session.world(Reach.ALL, create_state=True) as world:

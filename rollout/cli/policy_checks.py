@@ -12,6 +12,7 @@ from rollout.checks.catalog import CHECKS, levels
 from rollout.checks.links import LINKS
 from rollout.checks.reach import DNS
 from rollout.checks.signals import names_node, parse_comparison
+from rollout.cli.policy_schedule import schedule_faults
 from rollout.cli.typed_yaml import near_miss
 from rollout.domain.node import DatapathMode
 from rollout.domain.policy import ApprovalRules, CheckLevel, ExternalGate, GateScope, GateSource, Policy
@@ -34,6 +35,7 @@ def faults(policy: Policy) -> Iterator[Fault]:
     yield from _of_ranges(policy)
     yield from _of_gates(policy.gates)
     yield from _of_approval(policy.approval)
+    yield from schedule_faults(policy)
 
 
 def _of_approval(rules: ApprovalRules) -> Iterator[Fault]:

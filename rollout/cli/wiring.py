@@ -10,7 +10,7 @@ import getpass
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,6 +23,7 @@ from rollout.cli.config import Config, ObserverKind, without_password
 from rollout.cli.render.live import COLOURS, LiveRows
 from rollout.cli.render.words import entry_line
 from rollout.domain.errors import Refused
+from rollout.domain.policy import Freeze
 from rollout.ports.clock import Clock
 from rollout.ports.cluster import Cluster
 from rollout.ports.hosts import Hosts
@@ -268,6 +269,13 @@ def _toolbox(config: Config, cluster: KubernetesCluster, clock: Clock, who: Who,
     by = f"{who.operator} on {who.host}, process {who.pid}"
     settings = ToolboxSettings(wanted.image or "", wanted.pull_secret, by=by)
     return ToolboxObserver(toolbox, settings, clock, reporter.note)
+
+
+def calendar_freezes(files: Sequence[str], since: datetime) -> tuple[Freeze, ...]:
+    """Events of iCal files as freezes."""
+    from rollout.adapters.calendar import read_freezes
+
+    return read_freezes(files, since)
 
 
 def _signals(config: Config) -> Signals:
