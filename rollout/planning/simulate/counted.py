@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rollout.domain.inventory import ClusterSnapshot
+from rollout.domain.node import Node
 from rollout.domain.plan import NodePlan
 from rollout.domain.policy import Policy
 from rollout.planning.simulate.durations import Durations
-from rollout.planning.simulate.timeline import Timeline
+from rollout.planning.simulate.timeline import Timeline, WaveRun
 
 USUAL_SLOTS = 110
 """Pods that a node takes when it does not tell: the kubelet's default."""
@@ -46,17 +47,16 @@ class CountedDrains:
         self._ends_s = durations.pods_end_s
         self._cycle_s = -(-durations.pod_ready_s // self._retry_s) * self._retry_s
         """From an eviction to the next one of the same budget: the replacement's start, then the next try."""
-        slots = {n.name: n.pod_slots or USUAL_SLOTS for n in cluster.nodes}
-        self._room = {
-            name: max(0, slots.get(name, USUAL_SLOTS) * (100 - policy.headroom_percent) // 100) for name in self._own
-        }
+        takes = _Takes(cluster)
+        room = {node.name: takes.pods(node) * (100 - policy.headroom_percent) // 100 for node in cluster.nodes}
+        self._room = {name: room.get(name, USUAL_SLOTS) for name in self._own}
         self._to_do = set(self._own)
         self._to_do_pods = sum(self._own.values())
         self._extra = 0
         """Replacements that stand on nodes still to do."""
         busy = {name: len(pods) for name, pods in cluster.pods_by_node.items()}
         others = [n for n in cluster.nodes if n.name not in self._own and not n.unschedulable and n.ready]
-        self._free = sum(max(0, (n.pod_slots or USUAL_SLOTS) - busy.get(n.name, 0)) for n in others)
+        self._free = sum(max(0, takes.pods(n) - busy.get(n.name, 0)) for n in others)
         """Places on nodes that no move awaits."""
         self._free_nodes = len(others)
         self._on_free = sum(busy.get(n.name, 0) for n in others)
@@ -72,9 +72,7 @@ class CountedDrains:
         run.evictions += pods
         run.moved_again += again
         self._land(pods)
-        alone = self._alone_s(node) if pods else 0
-        queues = [(self._queue(timeline, *each), each[0]) for each in self._bounded[node].items()]
-        end, kept_by = max(queues, default=(0, ""))
+        alone, end, kept_by = self._queue(run, timeline.now, node) if pods else (0, 0, "")
         known = self._durations.drain_s(self._plans[node].cohort)
         if known is not None and pods:
             alone, end = known, timeline.now + known
@@ -104,29 +102,51 @@ class CountedDrains:
         level = (self._on_free + self._to_do_pods + self._extra + pods) // nodes + 1
         return max(0, level * self._free_nodes - self._on_free)
 
-    def _alone_s(self, node: str) -> int:
-        """Without other nodes in the way: the pods of one budget still go one batch behind the other."""
-        batches = max((-(-n // self._allowed(b)) for b, n in self._bounded[node].items()), default=1)
-        return self._ends_s + (batches - 1) * self._cycle_s
+    def _queue(self, run: WaveRun, now: int, node: str) -> tuple[int, int, str]:
+        """Put the pods of a node behind those that asked their budgets before.
 
-    def _allowed(self, budget: str) -> int:
-        found = self._budgets.get(budget)
-        return found.allowed if found else 1
-
-    def _queue(self, timeline: Timeline, name: str, pods: int) -> int:
-        """When the pods of one budget are gone, behind those that asked before."""
-        budget = self._budgets.setdefault(name, _Budget(1))
-        idle = budget.free_at <= timeline.now
-        run = timeline.wave
-        run.queue(name, pods, budget.allowed)
-        run.refused += max(0, pods - budget.allowed) if idle else pods
-        start = max(timeline.now, budget.free_at)
-        budget.free_at = start + -(-pods * self._cycle_s // budget.allowed)
-        waited = budget.free_at - timeline.now - self._cycle_s
-        if waited > 0:
-            run.refusals += -(-waited // self._retry_s)
-        return max(timeline.now, budget.free_at - self._cycle_s) + self._ends_s
+        Gives the seconds it takes a node alone, when the last of its pods has ended, and the budget that is last.
+        One loop over budgets and nodes: it is what an estimate spends its time on.
+        """
+        batches, last, kept_by, cycle = 1, now, "", self._cycle_s
+        for name, pods in self._bounded[node].items():
+            budget = self._budgets.get(name)
+            if budget is None:
+                budget = self._budgets[name] = _Budget(1)
+            allowed, free_at = budget.allowed, budget.free_at
+            run.queue(name, pods, allowed)
+            if pods > allowed:
+                batches = max(batches, -(-pods // allowed))
+            if free_at > now:
+                run.refused += pods
+            elif pods > allowed:
+                run.refused += pods - allowed
+            free_at = max(now, free_at) - (-pods * cycle // allowed)
+            budget.free_at = free_at
+            if free_at - cycle > now:
+                run.refusals -= (now - free_at + cycle) // self._retry_s
+                if free_at - cycle > last:
+                    last, kept_by = free_at - cycle, name
+        return self._ends_s + (batches - 1) * cycle, last + self._ends_s, kept_by
 
 
 def _by_budget(node: NodePlan) -> Mapping[str, int]:
     return Counter(budget for pod in node.evictions for budget in pod.budgets)
+
+
+class _Takes:
+    """How many pods of the usual size a node takes: by slots, CPU and memory."""
+
+    def __init__(self, cluster: ClusterSnapshot) -> None:
+        self._count = max(1, len(cluster.pods))
+        self._cpu = sum(pod.cpu_millis for pod in cluster.pods)
+        self._memory = sum(pod.memory_bytes for pod in cluster.pods)
+
+    def pods(self, node: Node) -> int:
+        """Whole pods; what a node or no pod tells does not bound it."""
+        bounds = [node.pod_slots or USUAL_SLOTS]
+        if node.cpu_millis and self._cpu:
+            bounds.append(node.cpu_millis * self._count // self._cpu)
+        if node.memory_bytes and self._memory:
+            bounds.append(node.memory_bytes * self._count // self._memory)
+        return min(bounds)

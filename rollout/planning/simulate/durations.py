@@ -59,6 +59,7 @@ class Durations:
         self._policy = policy
         self._high = quantile is Quantile.P90
         self._known = {(row.cohort, row.step): row for row in history if row.nodes > 0}
+        self._beside: dict[tuple[str, tuple[StepKind, ...]], tuple[int, int]] = {}
 
     @property
     def pod_ready_s(self) -> int:
@@ -81,11 +82,24 @@ class Durations:
 
     def before_drain_s(self, node: NodePlan) -> int:
         """Of the steps up to the cordon."""
-        return sum(self._step_s(node.cohort, step.kind) for step in node.steps[: _drain_at(node)])
+        return self._beside_s(node)[0]
 
     def after_drain_s(self, node: NodePlan) -> int:
         """Of the steps behind the drain, the fenced soak among them."""
-        return sum(self._step_s(node.cohort, step.kind) for step in node.steps[_drain_at(node) + 1 :])
+        return self._beside_s(node)[1]
+
+    def _beside_s(self, node: NodePlan) -> tuple[int, int]:
+        """Before and behind the drain; worked out once for nodes of one cohort with the same steps."""
+        kinds = tuple([step.kind for step in node.steps])
+        key = (node.cohort, kinds)
+        if key not in self._beside:
+            at = kinds.index(StepKind.DRAIN) if StepKind.DRAIN in kinds else len(kinds)
+            before, after = kinds[:at], kinds[at + 1 :]
+            self._beside[key] = (
+                sum(self._step_s(node.cohort, kind) for kind in before),
+                sum(self._step_s(node.cohort, kind) for kind in after),
+            )
+        return self._beside[key]
 
     def drain_s(self, cohort: str) -> int | None:
         """What emptying a node of this cohort took before; None without history."""
@@ -103,11 +117,6 @@ class Durations:
 
     def _of(self, row: StepTime) -> int:
         return max(0, row.p90_s if self._high else row.p50_s)
-
-
-def _drain_at(node: NodePlan) -> int:
-    kinds = [step.kind for step in node.steps]
-    return kinds.index(StepKind.DRAIN) if StepKind.DRAIN in kinds else len(kinds)
 
 
 def basis(history: Iterable[StepTime]) -> str:

@@ -62,8 +62,8 @@ class WaveRun:
 
     def queue(self, budget: str, pods: int, allowed: int) -> None:
         """More evictions that one budget bounds."""
-        had = self.queued.get(budget, (0, allowed))[0]
-        self.queued[budget] = (had + pods, allowed)
+        had = self.queued.get(budget)
+        self.queued[budget] = (had[0] + pods if had else pods, allowed)
 
 
 class Timeline:

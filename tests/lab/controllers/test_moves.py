@@ -36,7 +36,7 @@ def filled(rig: Cluster) -> None:
         rig.add_budget(f"app{app}", f"app{app}", maxUnavailable=ALLOWED)
     for app in range(APPS):
         rig.until_ready(f"app{app}", REPLICAS)
-        rig.until(lambda a=app: rig.budget(f"app{a}").get("currentHealthy") == REPLICAS)
+    rig.until(lambda: all(rig.budget(f"app{app}").get("currentHealthy") == REPLICAS for app in range(APPS)))
 
 
 def lead_over(api: KubernetesCluster, waves: Sequence[Sequence[str]], in_flight: int, *, soft: bool) -> int:
