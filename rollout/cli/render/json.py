@@ -74,6 +74,8 @@ def status_values(status: RolloutStatus) -> dict[str, Any]:
         "gates": to_plain([state.gates[n] for n in sorted(state.gates)]),
         "taking_back": dict(sorted(state.taking_back.items())),
         "counts": status.counts,
+        "remaining": to_plain(status.remaining),
+        "waiting": sorted(state.waiting.nodes),
         "pause": to_plain(state.pause),
         "abort": to_plain(state.abort),
         "run": to_plain(state.run),
