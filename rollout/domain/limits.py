@@ -37,7 +37,15 @@ class LimitIndex:
         self.most = count_of(max_unavailable, fleet)
         self.limits = tuple(limits)
         self._of_node: dict[str, list[int]] = {}
+        self._called: dict[str, list[int]] = {}
+        self._at_once: dict[str, int] = {}
         for number, limit in enumerate(self.limits):
+            self._called.setdefault(limit.name, []).append(number)
+            if self.group_of(number):
+                self._called.setdefault(at_once(limit.group), []).append(number)
+                self._at_once[limit.group] = min(
+                    limit.groups_at_once, self._at_once.get(limit.group, limit.groups_at_once)
+                )
             for name in limit.nodes:
                 self._of_node.setdefault(name, []).append(number)
 
@@ -49,6 +57,10 @@ class LimitIndex:
         """The group a limit counts in; empty when it is in none that is bounded."""
         limit = self.limits[number]
         return limit.group if limit.groups_at_once else ""
+
+    def at_once(self, group: str) -> int:
+        """How many limits of a group may have nodes out: the least that one of them says."""
+        return self._at_once[group]
 
     def of_node(self, name: str) -> tuple[Limit, ...]:
         """Limits that name a node, in the plan's order."""
@@ -75,8 +87,8 @@ class LimitIndex:
         """Those of `out` that use up the limit of this name, in name order."""
         if limit == FLEET_LIMIT:
             return tuple(sorted(out))
-        members = {name for each in self.limits for name in each.nodes if limit in (each.name, at_once(each.group))}
-        return tuple(sorted(members.intersection(out)))
+        wanted = frozenset(self._called.get(limit, ()))
+        return tuple(sorted(name for name in out if not wanted.isdisjoint(self.numbers(name))))
 
 
 class Tally:
@@ -143,7 +155,7 @@ class Tally:
             group = self._index.group_of(number)
             if group:
                 own = {n for n in numbers if self._index.group_of(n) == group}
-                if len(self._groups.get(group, {}).keys() | own) > limit.groups_at_once:
+                if len(self._groups.get(group, {}).keys() | own) > self._index.at_once(group):
                     return at_once(group)
         return None
 
@@ -154,7 +166,7 @@ class Tally:
             limit, group = self._index.limits[number], self._index.group_of(number)
             if self._counts[number] > limit.most_out:
                 found.append(limit.name)
-            if group and len(self._groups.get(group, {})) > limit.groups_at_once:
+            if group and len(self._groups.get(group, {})) > self._index.at_once(group):
                 found.append(at_once(group))
         return tuple(dict.fromkeys(found))
 

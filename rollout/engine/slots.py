@@ -47,11 +47,13 @@ class Slots:
         self._ours = {n.name for n in nodes if is_out(n)}
         self._foreign = (foreign_out or frozenset()) - {n.name for n in nodes if n.phase in FENCED_PHASES}
         self._tally: Tally | None = None
+        self._waits: dict[str, Wait] = {}
 
     def take(self, name: str) -> None:
         """The node was let go: it counts from now on."""
         self._ours.add(name)
         self._foreign -= {name}
+        self._waits.clear()
         if self._tally is not None:
             self._tally.take(name)
 
@@ -62,10 +64,15 @@ class Slots:
         if self._tally is None:
             self._tally = self._plan.limit_index.tally(self._ours | self._foreign, self._fenced)
         binding = self._tally.blocks(name)
-        return None if binding is None else self._wait(name, binding)
+        if binding is None:
+            return None
+        if binding not in self._waits:
+            self._waits[binding] = self._wait(binding)
+        shared = self._waits[binding]
+        return Wait(f"node {name} waits: {shared.why}", shared.wake_at, shared.for_person)
 
-    def _wait(self, name: str, limit: str) -> Wait:
-        """Only what is not ours to end by itself has to be looked at again."""
+    def _wait(self, limit: str) -> Wait:
+        """What uses a limit up. Only what is not ours to end by itself has to be looked at again."""
         index = self._plan.limit_index
         foreign = index.holders(limit, self._foreign)
         ours = index.holders(limit, self._ours)
@@ -74,8 +81,8 @@ class Slots:
         told += [f"{_listed(fenced)} quarantined"] if fenced else []
         told += [f"{_listed(ours)} in progress"] if ours else []
         if not told:
-            return Wait(f"node {name} waits: {limit} lets it never go; {_NEW_PLAN}", for_person=True)
-        why = f"node {name} waits: node(s) {'; '.join(told)}, which uses up {limit}"
+            return Wait(f"{limit} lets it never go; {_NEW_PLAN}", for_person=True)
+        why = f"node(s) {'; '.join(told)}, which uses up {limit}"
         if foreign or ours:
             return Wait(why, self._now + _LOOK_AGAIN if foreign else None)
         return Wait(f"{why}; {_RETRY}", for_person=True)

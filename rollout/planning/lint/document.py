@@ -101,7 +101,8 @@ def _pods(plan: Plan) -> list[str]:
         if pod.going is Going.NEVER
     ]
     moved = Counter(pod.ref for node in plan.nodes for pod in (*node.evictions, *node.daemon_pods, *node.stragglers))
-    return faults + [f"pod {ref} moves {count} times" for ref, count in sorted(moved.items()) if count > 1]
+    again = sorted(ref for ref, count in moved.items() if count > 1)
+    return faults + [f"pod {ref} moves {moved[ref]} times" for ref in again]
 
 
 def _node(node: NodePlan, adopts: bool) -> list[str]:

@@ -121,9 +121,11 @@ KNOWN_NODE_SETTINGS: Mapping[str, str] = {
 
 def set_of(labels: Mapping[str, str]) -> KnownSet | None:
     """The first row of the table that a pod with these labels belongs to; None when no row knows it."""
-    fitting = (n for key in labels if key in _BY_KEY for n in _BY_KEY[key] if _fits(KNOWN_SETS[n], labels))
-    number = min(fitting, default=None)
-    return None if number is None else KNOWN_SETS[number]
+    numbers = [number for key in labels if key in _BY_KEY for number in _BY_KEY[key]]
+    for number in sorted(numbers):
+        if _fits(KNOWN_SETS[number], labels):
+            return KNOWN_SETS[number]
+    return None
 
 
 def _fits(row: KnownSet, labels: Mapping[str, str]) -> bool:
