@@ -73,6 +73,11 @@ class Controller(ABC, Generic[Key]):
             self._cancel_timer(key)
             self._timers[key] = loop.call_later(delay, self.enqueue, key)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left to look at now. What is asked for later does not count."""
+        return not self._queue
+
     def _cancel_timer(self, key: Key) -> None:
         timer = self._timers.pop(key, None)
         if timer is not None:

@@ -1,10 +1,9 @@
 """The scheduler: filters and scores of the default profile, as far as a drain depends on them.
 
-Left out: preemption, volume binding, preferred affinities, image locality, several profiles.
+Left out: preemption, binding of claims to volumes, preferred affinities, image locality, several profiles.
 """
 
 from rollout.lab.apiserver.objects import Obj, controller_of, dig, find_condition, labels_of, name_of, now_text
-from rollout.lab.apiserver.selectors import selector_matches
 from rollout.lab.apiserver.storage import DELETED, Change
 from rollout.lab.apiserver.store import Store
 from rollout.lab.apiserver.subresources import bind_pod
@@ -17,6 +16,8 @@ from rollout.lab.controllers.quantities import allocatable, pod_requests
 _TAINT_WEIGHT = 3.0
 _SPREAD_WEIGHT = 2.0
 _BALANCE_WEIGHT = 1.0
+# In thousandths, as all amounts: the kubelet's default for the most pods on a node.
+_USUAL_PODS = 110_000
 
 
 class Scheduler(Controller[NamedKey]):
@@ -27,7 +28,7 @@ class Scheduler(Controller[NamedKey]):
         self._pods = pods
         self._waiting: set[NamedKey] = set()
         # Requests of the pods of a node, until one of them changes.
-        self._usage: dict[str, dict[str, float]] = {}
+        self._usage: dict[str, dict[str, int]] = {}
 
     def subscribe(self) -> None:
         self.watch("pods", self._on_pod)
@@ -63,11 +64,11 @@ class Scheduler(Controller[NamedKey]):
         if pod["spec"].get("schedulerName") != "default-scheduler" or pod["spec"].get("schedulingGates"):
             return
         nodes = self.store.storage.values("nodes")
-        cluster = _Cluster(nodes, self._pods, pod, self._usage)
+        view = _View(self.store, nodes, self._pods, pod, self._usage)
         reasons: dict[str, int] = {}
         fitting: list[Obj] = []
         for node in nodes:
-            reason = cluster.refusal(node)
+            reason = view.refusal(node)
             if reason is None:
                 fitting.append(node)
             else:
@@ -75,7 +76,7 @@ class Scheduler(Controller[NamedKey]):
         if not fitting:
             self._report_unschedulable(pod, len(nodes), reasons)
             return
-        best = max(fitting, key=lambda node: (cluster.score(node), name_of(node)))
+        best = min(fitting, key=lambda node: (-view.score(node), name_of(node)))
         bind_pod(self.store, key[0], key[1], name_of(best))
 
     def _report_unschedulable(self, pod: Obj, count: int, reasons: dict[str, int]) -> None:
@@ -99,10 +100,12 @@ def _schedulability(node: Obj) -> tuple[object, ...]:
     return labels_of(node), node["spec"].get("taints"), node["spec"].get("unschedulable"), allocatable(node)
 
 
-class _Cluster:
+class _View:
     """One pod's view of all nodes. Built per decision: right first, and fast enough for a lab."""
 
-    def __init__(self, nodes: list[Obj], pods: PodIndex, pod: Obj, usage: dict[str, dict[str, float]]) -> None:
+    def __init__(
+        self, store: Store, nodes: list[Obj], pods: PodIndex, pod: Obj, usage: dict[str, dict[str, int]]
+    ) -> None:
         self._nodes = nodes
         self._pods = pods
         self._pod = pod
@@ -112,8 +115,13 @@ class _Cluster:
         self._anti_terms = placement.affinity_terms(pod, "podAntiAffinity")
         self._affinity_terms = placement.affinity_terms(pod, "podAffinity")
         self._used = usage
+        self._namespaces = {name_of(each): labels_of(each) for each in store.storage.values("namespaces")}
+        self._volumes = self._bound_volumes(store)
         self._forbidden = self._forbidden_domains()
-        self._spread = [(c, *self._spread_counts(c)) for c in placement.spread_constraints(pod)]
+        self._company = self._company_domains()
+        constraints = placement.spread_constraints(pod)
+        keys = {constraint["topologyKey"] for constraint in constraints}
+        self._spread = [(c, *self._spread_counts(c, keys)) for c in constraints]
         owner = controller_of(pod)
         self._owner_uid = owner["uid"] if owner else ""
 
@@ -128,6 +136,8 @@ class _Cluster:
             return f"node(s) had untolerated taint(s) {{{taint['key']}: {taint.get('value') or ''}}}"
         if not placement.matches_node_affinity(self._spec, node):
             return "node(s) didn't match Pod's node affinity/selector"
+        if self._volumes is None or not all(placement.volume_admits(volume, node) for volume in self._volumes):
+            return "node(s) had volume node affinity conflict"
         if self._has_port_conflict(node):
             return "node(s) didn't have free ports for the requested pod ports"
         short = self._short_of(node)
@@ -135,7 +145,7 @@ class _Cluster:
             return f"Insufficient {short}" if short != "pods" else "Too many pods"
         if any((key, labels_of(node).get(key)) in self._forbidden for key in labels_of(node)):
             return "node(s) didn't match pod anti-affinity rules"
-        if not all(self._affinity_holds(term, node) for term in self._affinity_terms):
+        if not self._affinity_holds(node):
             return "node(s) didn't match pod affinity rules"
         if not all(self._spread_holds(c, counts, low, node) for c, counts, low in self._spread):
             return "node(s) didn't match pod topology spread constraints"
@@ -146,25 +156,38 @@ class _Cluster:
     def _running(self, node: Obj) -> list[Obj]:
         return [pod for pod in self._pods.on_node(name_of(node)) if not is_finished(pod)]
 
-    def _usage(self, node: Obj) -> dict[str, float]:
+    def _usage(self, node: Obj) -> dict[str, int]:
         name = name_of(node)
         if name not in self._used:
-            total: dict[str, float] = {}
+            total: dict[str, int] = {}
             for pod in self._running(node):
                 for resource, amount in pod_requests(pod).items():
-                    total[resource] = total.get(resource, 0.0) + amount
+                    total[resource] = total.get(resource, 0) + amount
             self._used[name] = total
         return self._used[name]
 
     def _short_of(self, node: Obj) -> str:
         room, used = allocatable(node), self._usage(node)
         for resource, amount in self._requests.items():
-            if amount and used.get(resource, 0.0) + amount > room.get(resource, 110.0 if resource == "pods" else 0.0):
+            if amount and used.get(resource, 0) + amount > room.get(resource, _USUAL_PODS if resource == "pods" else 0):
                 return resource
         return ""
 
     def _has_port_conflict(self, node: Obj) -> bool:
-        return bool(self._ports) and any(self._ports & placement.host_ports(pod) for pod in self._running(node))
+        return bool(self._ports) and any(
+            placement.ports_clash(self._ports, placement.host_ports(pod)) for pod in self._running(node)
+        )
+
+    def _bound_volumes(self, store: Store) -> list[Obj] | None:
+        """Volumes of the pod's claims that are bound; None when a claim is missing or has lost its volume."""
+        found = []
+        for name in placement.claim_names(self._pod):
+            claim = store.find("persistentvolumeclaims", name, self._pod["metadata"]["namespace"])
+            if claim is None or dig(claim, "status", "phase") == "Lost":
+                return None
+            volume = store.find("persistentvolumes", dig(claim, "spec", "volumeName") or "")
+            found += [volume] if volume is not None else []
+        return found
 
     # -- affinity and spread -----------------------------------------------------------------------------------------
 
@@ -177,48 +200,63 @@ class _Cluster:
         for node in self._nodes:
             for other in self._running(node):
                 for term in self._anti_terms:
-                    if placement.term_selects(term, self._pod, other):
+                    if placement.term_selects(term, self._pod, other, self._namespaces):
                         closed.add((term["topologyKey"], self._domain(node, term["topologyKey"])))
                 for term in placement.affinity_terms(other, "podAntiAffinity"):
-                    if placement.term_selects(term, other, self._pod):
+                    if placement.term_selects(term, other, self._pod, self._namespaces):
                         closed.add((term["topologyKey"], self._domain(node, term["topologyKey"])))
         return {(key, value) for key, value in closed if value is not None}
 
-    def _affinity_holds(self, term: Obj, node: Obj) -> bool:
-        key = term["topologyKey"]
-        domain = self._domain(node, key)
-        found_any = False
-        for other_node in self._nodes:
-            for other in self._running(other_node):
-                if placement.term_selects(term, self._pod, other):
-                    found_any = True
-                    if domain is not None and self._domain(other_node, key) == domain:
-                        return True
-        # The first pod of a group that wants to be together may start anywhere.
-        return domain is not None and not found_any and placement.term_selects(term, self._pod, self._pod)
+    def _company_domains(self) -> set[tuple[str, str]]:
+        """Topology domains that have a pod which all of the pod's affinity terms mean together."""
+        found: set[tuple[str, str]] = set()
+        if not self._affinity_terms:
+            return found
+        for node in self._nodes:
+            if any(self._is_wanted_company(other) for other in self._running(node)):
+                keys = (term["topologyKey"] for term in self._affinity_terms)
+                found |= {(key, labels_of(node)[key]) for key in keys if key in labels_of(node)}
+        return found
 
-    def _spread_counts(self, constraint: Obj) -> tuple[dict[str, int], int]:
-        key = constraint["topologyKey"]
+    def _is_wanted_company(self, other: Obj) -> bool:
+        return all(placement.term_selects(t, self._pod, other, self._namespaces) for t in self._affinity_terms)
+
+    def _affinity_holds(self, node: Obj) -> bool:
+        domains = [(term["topologyKey"], self._domain(node, term["topologyKey"])) for term in self._affinity_terms]
+        if any(value is None for _, value in domains):
+            return False
+        # The first pod of a group that wants to be together may start anywhere.
+        return all(d in self._company for d in domains) or (not self._company and self._is_wanted_company(self._pod))
+
+    def _spread_counts(self, constraint: Obj, keys: set[str]) -> tuple[dict[str, int], int]:
+        """Pods by domain over the nodes that count, and the least of them; 0 while there are too few domains."""
         counts: dict[str, int] = {}
         for node in self._nodes:
-            domain = self._domain(node, key)
-            if domain is None or not placement.matches_node_affinity(self._spec, node):
+            if not self._counts_node(constraint, keys, node):
                 continue
-            counts.setdefault(domain, 0)
-            counts[domain] += sum(1 for pod in self._running(node) if self._is_spread_with(constraint, pod))
-        return counts, min(counts.values(), default=0)
+            alike = sum(1 for pod in self._running(node) if placement.counts_for_spread(constraint, self._pod, pod))
+            domain = labels_of(node)[constraint["topologyKey"]]
+            counts[domain] = counts.get(domain, 0) + alike
+        enough = len(counts) >= int(constraint.get("minDomains") or 1)
+        return counts, min(counts.values(), default=0) if enough else 0
 
-    def _is_spread_with(self, constraint: Obj, other: Obj) -> bool:
-        same_namespace = other["metadata"]["namespace"] == self._pod["metadata"]["namespace"]
-        going = other["metadata"].get("deletionTimestamp")
-        return same_namespace and not going and selector_matches(constraint.get("labelSelector"), labels_of(other))
+    def _counts_node(self, constraint: Obj, keys: set[str], node: Obj) -> bool:
+        if not keys <= labels_of(node).keys():
+            return False
+        honor = constraint.get("nodeAffinityPolicy", "Honor") == "Honor"
+        if honor and not placement.matches_node_affinity(self._spec, node):
+            return False
+        if constraint.get("nodeTaintsPolicy", "Ignore") != "Honor":
+            return True
+        effects = (placement.NO_SCHEDULE, placement.NO_EXECUTE)
+        return placement.untolerated(self._spec, placement.scheduling_taints(node), effects) is None
 
     def _spread_holds(self, constraint: Obj, counts: dict[str, int], low: int, node: Obj) -> bool:
         domain = self._domain(node, constraint["topologyKey"])
-        if domain is None:
+        if domain not in counts:
             return False
-        itself = int(selector_matches(constraint.get("labelSelector"), labels_of(self._pod)))
-        return counts.get(domain, 0) + itself - low <= int(constraint.get("maxSkew", 1))
+        itself = int(placement.counts_for_spread(constraint, self._pod, self._pod))
+        return counts[domain] + itself - low <= int(constraint.get("maxSkew", 1))
 
     # -- score -------------------------------------------------------------------------------------------------------
 
@@ -237,5 +275,5 @@ class _Cluster:
 
     def _free_share(self, node: Obj) -> float:
         room, used = allocatable(node), self._usage(node)
-        shares = [1 - used.get(name, 0.0) / room[name] for name in ("cpu", "memory", "pods") if room.get(name)]
+        shares = [1 - used.get(name, 0) / room[name] for name in ("cpu", "memory", "pods") if room.get(name)]
         return sum(shares) / len(shares) if shares else 0.0

@@ -67,22 +67,22 @@ class Admission:
 
     def wanted(self, kind: Kind) -> Wanted:
         """What a class asks of a node's name and labels, its volumes' places included."""
-        volumes = [self._claims.get((kind.namespace, name)) for name in kind.pod.claims]
-        places = tuple(sorted({claim.node_terms for claim in volumes if claim and claim.node_terms}, key=repr))
+        places = tuple(sorted({c.node_terms for c in self._claims_of(kind) if c.node_terms}, key=repr))
         return kind.scheduling.node_selector, kind.scheduling.node_terms, places
 
     def lost_claim(self, kind: Kind) -> str:
         """Name of a claim whose volume is gone; empty when there is none."""
-        for name in kind.pod.claims:
-            claim = self._claims.get((kind.namespace, name))
-            if claim is not None and claim.phase == "Lost":
-                return name
-        return ""
+        return next((claim.name for claim in self._claims_of(kind) if claim.phase == "Lost"), "")
 
     def has_local_volume(self, kind: Kind) -> bool:
         """Whether some of its data is on one node's disk."""
-        claims = (self._claims.get((kind.namespace, name)) for name in kind.pod.claims)
-        return any(claim is not None and claim.local for claim in claims)
+        return any(claim.local for claim in self._claims_of(kind))
+
+    def _claims_of(self, kind: Kind) -> list[VolumeClaim]:
+        """Claims that bind a pod's successor too. An ephemeral volume's, named after the pod, ends with the pod."""
+        names = (name for name in kind.pod.claims if not name.startswith(f"{kind.pod.ref.name}-"))
+        found = (self._claims.get((kind.namespace, name)) for name in names)
+        return [claim for claim in found if claim is not None]
 
     def fitting(self, wanted: Wanted) -> list[int]:
         """Nodes whose name and labels are as wanted, in order."""

@@ -39,7 +39,7 @@ class Flight:
         self._evicted: list[Replica] = []
         self._pending: list[Replica] = list(roster.pending)
         self._uncounted: dict[Allowance, None] = {}
-        self._returned = False
+        self._freed = False
         self.stuck: dict[int, list[Replica]] = {}
         """Replicas that keep a node from becoming empty, by node."""
 
@@ -102,6 +102,7 @@ class Flight:
         gone = len(residents) - len(left)
         self._roster.on[number] = left
         if gone:
+            self._freed = True
             self._places.emptier(number)
         return gone
 
@@ -154,38 +155,51 @@ class Flight:
     # -- places ------------------------------------------------------------------------------------------------------
 
     def _place_evicted(self) -> int:
-        """Replacements of what just left: those of a StatefulSet in their order, the others as they came."""
+        """Replacements of what just left, and whoever waits for the place it left.
+
+        A StatefulSet makes the next pod only when the old one is gone, and so queues behind the others.
+        """
+        if not self._evicted:
+            return 0
         batch, self._evicted = self._evicted, []
-        if any(replica.in_set for replica in batch):
-            batch.sort(key=lambda replica: (replica.pod.owner_uid, replica.ordinal) if replica.in_set else ("", 0))
-        placed = 0
-        for replica in batch:
-            if self._place(replica, at_once=True):
-                placed += 1
-            else:
-                self._pending.append(replica)
-        self._returned = self._returned or bool(placed and self._pending)
-        return placed
+        members = sorted((r for r in batch if r.in_set), key=_queue_key)
+        left = self._place_all([r for r in batch if not r.in_set], at_once=True)
+        placed = self._place_pending()
+        left += self._place_all(members, at_once=True)
+        self._pending += left
+        return placed + len(batch) - len(left)
 
     def _place_pending(self) -> int:
         """Those that wait look again when something came free."""
-        if not self._pending or not self._returned:
+        if not self._pending or not self._freed:
             return 0
-        self._returned = False
-        batch, self._pending = sorted(self._pending, key=_queue_key), []
-        for replica in batch:
-            if not self._place(replica, at_once=False):
-                self._pending.append(replica)
+        self._freed = False
+        batch = sorted(self._pending, key=_queue_key)
+        self._pending = self._place_all(batch, at_once=False)
         return len(batch) - len(self._pending)
+
+    def _place_all(self, batch: list[Replica], *, at_once: bool) -> list[Replica]:
+        """Place what can be placed; what is left. Members of a StatefulSet come up one after another, so queue anew."""
+        left: list[Replica] = []
+        while batch:
+            behind = [replica for replica in batch if self._is_behind(replica)]
+            front = [replica for replica in batch if replica.waits_on is None]
+            failed = [replica for replica in front if not self._place(replica, at_once=at_once)]
+            left += failed
+            if len(failed) == len(front):
+                return left + behind
+            batch = behind
+        return left
+
+    def _is_behind(self, replica: Replica) -> bool:
+        replica.waits_on = blocking_sibling(replica, self._roster.sets) if replica.in_set else None
+        return replica.waits_on is not None
 
     def _place(self, replica: Replica, *, at_once: bool) -> bool:
         if replica.placed_by_others:
             self._ready_again(replica)
             self._goes(replica, "")
             return True
-        replica.waits_on = blocking_sibling(replica, self._roster.sets) if replica.in_set else None
-        if replica.waits_on is not None:
-            return False
         number = self._places.find(replica.kind)
         if number is None:
             return False
@@ -242,17 +256,22 @@ class Flight:
         self._out.give(self._nodes[number].name)
         if number not in self._cordoned:
             self._places.uncordon(number, done=done)
-            self._returned = True
+            self._freed = True
 
     # -- when nothing moves ------------------------------------------------------------------------------------------
 
     def _unknot(self) -> None:
         """Find who never goes, say why, and give his node back."""
-        roots = [number for number in self._flying if any(self._is_root(r) for r in self._roster.on[number])]
+        roots = [number for number in self._flying if self._has_root(number)]
         for number in roots or list(self._flying)[-1:]:
             if number not in roots:
                 self._explain_knot(number)
             self._give_back(number)
+        self._place_pending()
+
+    def _has_root(self, number: int) -> bool:
+        # All of them are asked, since each is told why.
+        return bool([replica for replica in self._roster.on[number] if self._is_root(replica)])
 
     def _is_root(self, replica: Replica) -> bool:
         """Whether a replica never goes for reasons of its own; says them."""
@@ -307,6 +326,6 @@ def _refusal(allowance: Allowance) -> tuple[str, str]:
     return words.waits_for_budget(allowance)
 
 
-def _queue_key(replica: Replica) -> tuple[str, str, int, str]:
-    ref = replica.pod.ref
-    return ref.namespace, replica.pod.owner_name if replica.in_set else ref.name, replica.ordinal, ref.name
+def _queue_key(replica: Replica) -> tuple[str, str, int, bool]:
+    """In the order of owners; of one owner, those that lost their place before those that never had one."""
+    return replica.pod.ref.namespace, replica.pod.owner_name, replica.ordinal, replica.home is None

@@ -90,6 +90,7 @@ def budget_value(doc: docs.BudgetDoc) -> PodDisruptionBudget:
         max_unavailable="" if spec.maxUnavailable is None else str(spec.maxUnavailable),
         observed=(status.observedGeneration or 0) >= (meta.generation or 1),
         selects_all=spec.selector is not None and not labels and not expressions,
+        evicts_unready=spec.unhealthyPodEvictionPolicy == "AlwaysAllow",
     )
 
 

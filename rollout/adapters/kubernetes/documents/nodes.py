@@ -64,6 +64,7 @@ class BudgetSpecDoc(_Doc):
     selector: SelectorDoc | None = None
     minAvailable: int | str | None = None
     maxUnavailable: int | str | None = None
+    unhealthyPodEvictionPolicy: str | None = None
 
 
 class BudgetStatusDoc(_Doc):
