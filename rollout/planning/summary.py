@@ -109,7 +109,7 @@ class PlanSummary:
         """Findings by status; one that stands for many nodes counts as many."""
         found: Counter[str] = Counter()
         for finding in self._plan.findings:
-            found[finding.status] += max(1, getattr(finding, "count", 0))
+            found[finding.status] += max(1, finding.count)
         return found
 
     @cached_property

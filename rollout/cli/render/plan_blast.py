@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from rollout.cli.render.blocks import Block, Bullets, Heading, Para, Table, Tone
+from rollout.cli.render.blocks import Bullets, Heading, Para, Table, Tone
 from rollout.cli.render.plan_view import PlanView, names
+from rollout.cli.render.report_parts import Part
 from rollout.domain.plan import ConfigOwner, NodePlan, SelectionChange
 
 
-def blast(view: PlanView) -> Iterator[Block]:
+def blast(view: PlanView) -> Iterator[Part]:
     """Everything a label, a taint or an object of ours does to others."""
     yield from _selections(view)
     yield from _effective(view)
@@ -18,7 +19,7 @@ def blast(view: PlanView) -> Iterator[Block]:
     yield from _load(view)
 
 
-def _selections(view: PlanView) -> Iterator[Block]:
+def _selections(view: PlanView) -> Iterator[Part]:
     found = view.plan.blast
     yield Heading("What else selects on our labels and taints")
     if found.changes:
@@ -48,7 +49,7 @@ def _selection(change: SelectionChange) -> tuple[str, ...]:
     )
 
 
-def _effective(view: PlanView) -> Iterator[Block]:
+def _effective(view: PlanView) -> Iterator[Part]:
     """Settings that change, nodes with equal changes counted together."""
     yield Heading("Effective agent settings")
     changes: Counter[tuple[str, ...]] = Counter()
@@ -76,7 +77,7 @@ def config_rows(node: NodePlan) -> Iterator[tuple[str, ...]]:
         yield key, before or "(unset)", was or "-", after or "(unset)", becomes or "-"
 
 
-def _owners(view: PlanView) -> Iterator[Block]:
+def _owners(view: PlanView) -> Iterator[Part]:
     owners = view.plan.blast.owners
     if owners:
         yield Heading("Who else changes the agent")
@@ -90,7 +91,7 @@ def _owner(owner: ConfigOwner) -> tuple[str, ...]:
     return f"{owner.kind} {owner.name}".strip(), rolls, owner.evidence, owner.advice or "-"
 
 
-def _load(view: PlanView) -> Iterator[Block]:
+def _load(view: PlanView) -> Iterator[Part]:
     asked = view.plan.blast.api_requests
     if asked:
         yield Heading("Load on the Kubernetes API")

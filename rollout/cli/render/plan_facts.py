@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rollout.cli.render.blocks import Block, Heading, Pairs, Para, Table
+from rollout.cli.render.blocks import Heading, Pairs, Para, Table
 from rollout.cli.render.plan_view import PlanView, settings
+from rollout.cli.render.report_parts import Part
 
 SOURCES = "Where the numbers come from"
 
 
-def rests_on(view: PlanView) -> Iterator[Block]:
+def rests_on(view: PlanView) -> Iterator[Part]:
     """Facts compared again before each node, and objects of ours."""
     plan = view.plan
     yield Heading("What it rests on")
@@ -37,7 +38,7 @@ def rests_on(view: PlanView) -> Iterator[Block]:
         yield Table(("object", "version", "for nodes labelled", "sets"), rows)
 
 
-def numbers(view: PlanView) -> Iterator[Block]:
+def numbers(view: PlanView) -> Iterator[Part]:
     """A sentence for each number; those of limits, waves and findings stand beside them."""
     if view.plan.sources:
         yield Heading(SOURCES)

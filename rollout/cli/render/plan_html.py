@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from rollout.cli.render.blocks import Bullets, Heading
 from rollout.cli.render.html import source, template
+from rollout.cli.render.plan_facts import SOURCES
 from rollout.cli.render.plan_nodes import FATES
 from rollout.cli.render.plan_nodes import nodes as node_pages
 from rollout.cli.render.plan_page import engineering, heading, stops, undone, what, when
@@ -41,7 +42,7 @@ class NodeRow:
 
 def render_plan(view: PlanView) -> str:
     """The whole document. Lists are never cut but where the page has them in its data."""
-    full = replace(view, most=None)
+    full = replace(view, most=None, folded=True)
     style = source("report.css") + source("plan.css")
     script = source("plan.js")
     parts = _anchored([*_pictures(full), *engineering(full)])
@@ -87,6 +88,7 @@ def _first(view: PlanView) -> Iterator[Part]:
     yield Bullets(tuple(what(view)))
     yield Heading("When")
     yield Bullets(tuple(when(view)))
+    yield Figure((gantt(view.plan, open_window_s(view.plan.policy)),), "")
     yield Heading("How it stops")
     yield Bullets(tuple(stops(view.plan)))
     yield Heading("How it is undone")
@@ -95,7 +97,6 @@ def _first(view: PlanView) -> Iterator[Part]:
 
 def _pictures(view: PlanView) -> Iterator[Part]:
     yield Heading("Waves")
-    yield Figure((gantt(view.plan, open_window_s(view.plan.policy)),), "")
     yield from waves(view)
     yield Heading("Where nodes stand")
     yield Figure((zone_map(view.plan),), "Each square is a node; the darker, the later its wave.")
@@ -103,10 +104,11 @@ def _pictures(view: PlanView) -> Iterator[Part]:
 
 def _anchored(parts: list[Part]) -> list[Part]:
     """Headings with places to jump to."""
-    return [
-        replace(part, anchor=f"part-{number}") if isinstance(part, Heading) else part
-        for number, part in enumerate(parts)
-    ]
+    return [replace(p, anchor=_anchor(n, p.text)) if isinstance(p, Heading) else p for n, p in enumerate(parts)]
+
+
+def _anchor(number: int, text: str) -> str:
+    return "sources" if text == SOURCES else f"part-{number}"
 
 
 def _rows(view: PlanView) -> list[NodeRow]:

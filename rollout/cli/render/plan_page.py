@@ -92,6 +92,8 @@ def what(view: PlanView) -> Iterator[str]:
     )
     if summary.namespaces:
         yield "most evictions: " + names((f"{row[0]} {row[1]:,}" for row in summary.namespaces), 5)
+    if summary.budget_waits:
+        yield "most evictions that wait: " + names((f"{b.budget} {b.waits:,}" for b in summary.budget_waits), 3)
     yield f"stopped, to come back on their own nodes: {count(summary.daemon_pods, 'DaemonSet pod')}"
     if summary.stragglers:
         who = count(summary.stragglers, "pod")

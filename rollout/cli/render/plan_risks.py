@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rollout.cli.render.approvals import consent_blocks
-from rollout.cli.render.blocks import Block, Bullets, Heading, Para, Table, Tone
+from rollout.cli.render.blocks import Bullets, Heading, Para, Table, Tone
 from rollout.cli.render.plan_view import PlanView, lasts, names
-from rollout.cli.render.report_parts import Tile, Tiles
+from rollout.cli.render.report_parts import Part, Tile, Tiles
 from rollout.cli.render.words import count
 from rollout.domain.plan import Finding, Going
 from rollout.domain.policy import Waiver
@@ -57,7 +57,7 @@ def _tile(number: int, words: str, source: str, tone: Tone = Tone.CARE) -> Tile:
     return Tile(f"{number:,}", words, tone if number else Tone.GOOD, source)
 
 
-def approvals(view: PlanView) -> Iterator[Block]:
+def approvals(view: PlanView) -> Iterator[Part]:
     """Who consents, whose consent does not count, and what is missing."""
     yield Heading("Approvals")
     rules = view.plan.policy.approval
@@ -74,7 +74,7 @@ def approvals(view: PlanView) -> Iterator[Block]:
         yield from consent_blocks(view.consent)
 
 
-def excluded(view: PlanView) -> Iterator[Block]:
+def excluded(view: PlanView) -> Iterator[Part]:
     """Nodes that stay as they are; those with equal reasons together."""
     if not view.plan.excluded:
         return
@@ -83,7 +83,7 @@ def excluded(view: PlanView) -> Iterator[Block]:
     yield from view.table(("node", "why"), rows, "reasons")
 
 
-def findings(view: PlanView) -> Iterator[Block]:
+def findings(view: PlanView) -> Iterator[Part]:
     """Preflight rows that did not simply pass, by what is to be done."""
     found = view.summary.statuses
     yield Heading("Preflight")
@@ -95,10 +95,9 @@ def findings(view: PlanView) -> Iterator[Block]:
             (_remedy(f), f.status, f.rule, f.message, names(nodes) if nodes != ["cluster"] else "cluster", f.source)
             for f, nodes in grouped
         ]
-        tones = tuple(TONES.get(f.status, Tone.PLAIN) for f, _ in grouped)[: len(view.cut(rows))]
+        tones = [TONES.get(f.status, Tone.PLAIN) for f, _ in grouped]
         headers = ("what to do", "status", "rule", "finding", "where", "source")
-        yield Table(headers, view.cut(rows), tones)
-        yield from view.left(rows, "findings")
+        yield from view.table(headers, rows, "findings", tones)
 
 
 def _remedy(finding: Finding) -> str:
@@ -119,7 +118,7 @@ def _grouped(every: tuple[Finding, ...]) -> list[tuple[Finding, list[str]]]:
     return sorted(groups.values(), key=lambda row: (worst[row[0].remedy], row[0].remedy, row[0].rule, row[1]))
 
 
-def waivers(view: PlanView) -> Iterator[Block]:
+def waivers(view: PlanView) -> Iterator[Part]:
     """Rules that somebody lifted."""
     if view.plan.policy.waivers:
         yield Heading("Waivers")
@@ -131,7 +130,7 @@ def _waiver(waiver: Waiver) -> tuple[str, ...]:
     return waiver.rule, waiver.by, waiver.reason, names(waiver.nodes) or "all"
 
 
-def drain(view: PlanView) -> Iterator[Block]:
+def drain(view: PlanView) -> Iterator[Part]:
     """What the drain proof found: who waits for what, under which budgets, in which namespaces."""
     found = view.summary
     yield Heading("What the drain proof says")

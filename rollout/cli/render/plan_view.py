@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from rollout.cli.render.blocks import Block, Para, Table, Tone
+from rollout.cli.render.report_parts import Fold, Part
 from rollout.cli.render.words import span
 from rollout.domain.approval import Approval
 from rollout.domain.consent import Consent
@@ -29,6 +30,8 @@ class PlanView:
     consent: Consent | None = None
     """None: the state does not know the plan, so nobody's consent can be judged."""
     most: int | None = MOST_ROWS
+    folded: bool = False
+    """Nothing is cut; the end of a long list is folded away. For HTML."""
     known: bool = True
     """Whether this state knows the plan; if not, approvals cannot be told."""
 
@@ -42,20 +45,23 @@ class PlanView:
         """The plan in numbers."""
         return PlanSummary(self.plan)
 
-    def cut(self, rows: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
-        """As many rows as are shown."""
-        return tuple(rows if self.most is None else rows[: self.most])
-
     def left(self, rows: Sequence[object], noun: str) -> Iterator[Block]:
         """A line about the rows that are not shown; nothing when all are."""
         if self.most is not None and len(rows) > self.most:
             left = len(rows) - self.most
             yield Para(f"and {left:,} more {noun}; all of them: rollout show {self.id} --all", Tone.CARE)
 
-    def table(self, headers: tuple[str, ...], rows: Sequence[tuple[str, ...]], noun: str) -> Iterator[Block]:
-        """A table cut to what is shown, with a line about the rest."""
-        yield Table(headers, self.cut(rows))
-        yield from self.left(rows, noun)
+    def table(
+        self, headers: tuple[str, ...], rows: Sequence[tuple[str, ...]], noun: str, tones: Sequence[Tone] = ()
+    ) -> Iterator[Part]:
+        """A table cut to what is shown, with a line about the rest; or with the rest folded away."""
+        most = MOST_ROWS if self.folded else self.most
+        yield Table(headers, tuple(rows[:most]), tuple(tones[:most]))
+        if self.folded and len(rows) > MOST_ROWS:
+            rest = Table(headers, tuple(rows[MOST_ROWS:]), tuple(tones[MOST_ROWS:]))
+            yield Fold(f"{len(rest.rows):,} more {noun}", Tone.FAINT, "", False, (rest,))
+        elif not self.folded:
+            yield from self.left(rows, noun)
 
 
 def names(found: Iterable[str], most: int = MOST_NAMES) -> str:

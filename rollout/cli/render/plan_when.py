@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rollout.cli.render.blocks import Block, Bullets, Heading, Pairs, Para, Table
+from rollout.cli.render.blocks import Bullets, Heading, Pairs, Para
 from rollout.cli.render.plan_view import PlanView, lasts, names
+from rollout.cli.render.report_parts import Part
 from rollout.cli.render.words import count
 from rollout.domain.plan import Limit, Wave, WaveEstimate
 from rollout.domain.policy import Policy, Window
 
 
-def waves(view: PlanView) -> Iterator[Block]:
+def waves(view: PlanView) -> Iterator[Part]:
     """Which nodes in which order, and how long each wave takes."""
     found = {each.wave: each for each in view.plan.estimate.waves} if view.plan.estimate else {}
     rows = [_wave(wave, found.get(wave.number)) for wave in view.plan.waves]
@@ -26,7 +27,7 @@ def _wave(wave: Wave, found: WaveEstimate | None) -> tuple[str, ...]:
     return (str(wave.number), wave.name, f"{len(wave.nodes):,}", *told, names(wave.nodes))
 
 
-def limits(view: PlanView) -> Iterator[Block]:
+def limits(view: PlanView) -> Iterator[Part]:
     """Every limit that the engine obeys, those that hold the rollout back first."""
     plan = view.plan
     yield Heading("Limits")
@@ -69,7 +70,7 @@ def _window_s(window: Window) -> int:
     return end - start if end > start else end - start + 86400
 
 
-def schedule(view: PlanView) -> Iterator[Block]:
+def schedule(view: PlanView) -> Iterator[Part]:
     """How long it takes, from what, and what would make it shorter."""
     yield Heading("How long it takes")
     estimate = view.plan.estimate
@@ -93,7 +94,7 @@ def schedule(view: PlanView) -> Iterator[Block]:
         yield from view.table(("freeze", "from", "to", "calendar"), rows, "freezes")
 
 
-def _waves_in_detail(view: PlanView, found: Sequence[WaveEstimate]) -> Iterator[Block]:
+def _waves_in_detail(view: PlanView, found: Sequence[WaveEstimate]) -> Iterator[Part]:
     why = {wave.number: wave.why for wave in view.plan.waves}
     rows = [
         (
@@ -107,11 +108,8 @@ def _waves_in_detail(view: PlanView, found: Sequence[WaveEstimate]) -> Iterator[
         )
         for w in found
     ]
-    yield Table(
-        ("wave", "most out", "moved again", "refused at first", "CPU left", "memory left", "why so many nodes"),
-        view.cut(rows),
-    )
-    yield from view.left(rows, "waves")
+    headers = ("wave", "most out", "moved again", "refused at first", "CPU left", "memory left", "why so many nodes")
+    yield from view.table(headers, rows, "waves")
 
 
 def _percent(value: int) -> str:

@@ -74,7 +74,7 @@ def until(left: timedelta) -> str:
 
 def count(number: int, noun: str) -> str:
     """`1 node`, `3 nodes`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{number} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def failure(error: RolloutError) -> str:
