@@ -8,6 +8,7 @@ packages=(
   linux-libc-dev python3-bpfcc                  # probes: BCC and the headers it compiles with
   openssh-client openssh-server sudo            # SSH tests against a server of their own
   postgresql                                    # the state suite on PostgreSQL
+  chromium                                      # the HTML plan is opened, searched and printed in a real browser
 )
 
 missing=()
