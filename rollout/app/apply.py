@@ -18,7 +18,7 @@ from rollout.domain.journal import Body, NodeDecided, RolloutDecided, RolloutSta
 from rollout.domain.lifecycle import NodeEvent, NodePhase, RolloutEvent, RolloutPhase
 from rollout.domain.plan import Plan, decode_plan
 from rollout.domain.step import Track
-from rollout.engine.rules import comes_to_rest
+from rollout.engine.rules import comes_to_rest, exceeded_with
 
 
 def reference_of_document(world: World, document: bytes) -> str:
@@ -89,7 +89,15 @@ class Application:
             )
         if goes_on(state):
             _require_consent_still(consent_for(self.world, self.plan, state))
-        return resume_bodies(state, retry)
+        bodies = resume_bodies(state, retry)
+        exceeded = exceeded_with(self.plan, state, retry) if retry else ()
+        if exceeded:
+            raise Refused(
+                "retry-exceeds",
+                f"cannot retry {', '.join(retry)} now: with nodes in progress that exceeds {', '.join(exceeded)}",
+                hint="try fewer at once, or bring the others to their end first: rollout resume, without --retry",
+            )
+        return bodies
 
     def _run(self, first: Callable[[RolloutState], tuple[Body, ...]]) -> RolloutState:
         """Apply under the state's lock and the cluster's lease. `first` is asked again there: much may have changed."""

@@ -17,6 +17,7 @@ from rollout.domain.lifecycle import NodePhase, RolloutPhase
 from rollout.domain.plan import Plan
 from rollout.domain.step import Track
 from rollout.engine.rules import current_wave
+from rollout.engine.slots import Slots
 from rollout.ports.store import RolloutRecord
 
 
@@ -68,7 +69,8 @@ def status(world: World, reference: str) -> RolloutStatus:
     record, state = load(world.store, reference)
     plan = load_plan(world.store, record.id)
     wave = current_wave(plan, state)
-    nodes = tuple(_node_status(plan, state, name) for w in plan.waves for name in w.nodes)
+    slots = Slots(plan, state, frozenset(), world.clock.now())
+    nodes = tuple(_node_status(plan, state, name, slots) for w in plan.waves for name in w.nodes)
     counts = dict(sorted(Counter(n.phase.value for n in nodes).items()))
     consent = consent_for(world, plan, state)
     command = _next(record.id, state, consent)
@@ -104,13 +106,13 @@ def _not_in_plan(plan: Plan, node: str) -> UsageError:
     )
 
 
-def _node_status(plan: Plan, state: RolloutState, name: str) -> NodeStatus:
+def _node_status(plan: Plan, state: RolloutState, name: str, slots: Slots) -> NodeStatus:
     node = state.node(name)
     planned = plan.node(name)
     way = planned.track(node.track)
     done = sum(1 for track, _ in node.done if track is node.track)
     step = node.intent.step.value if node.intent else ""
-    reason, hint = _reason(plan, state, node)
+    reason, hint = _reason(plan, state, node, slots)
     return NodeStatus(
         name,
         plan.wave_of(name).number,
@@ -124,7 +126,7 @@ def _node_status(plan: Plan, state: RolloutState, name: str) -> NodeStatus:
     )
 
 
-def _reason(plan: Plan, state: RolloutState, node: NodeState) -> tuple[str, str]:
+def _reason(plan: Plan, state: RolloutState, node: NodeState, slots: Slots) -> tuple[str, str]:
     if node.waiting is not None:
         return node.waiting.reason, node.waiting.hint
     if node.phase in (NodePhase.HELD, NodePhase.QUARANTINED) and node.last is not None:
@@ -132,11 +134,12 @@ def _reason(plan: Plan, state: RolloutState, node: NodeState) -> tuple[str, str]
     if node.phase is NodePhase.DONE and node.name in state.taking_back:
         return f"goes back as soon as max_unavailable lets it: {state.taking_back[node.name]}", ""
     if node.phase is NodePhase.PENDING:
-        return _pending_reason(plan, state, node.name)
+        return _pending_reason(plan, state, node.name, slots)
     return node.reason, ""
 
 
-def _pending_reason(plan: Plan, state: RolloutState, name: str) -> tuple[str, str]:
+def _pending_reason(plan: Plan, state: RolloutState, name: str, slots: Slots) -> tuple[str, str]:
+    """Without the cluster: outages by others are told by the process that runs the rollout."""
     if state.phase is RolloutPhase.HELD:
         return f"the rollout is held: {state.reason}", "rollout resume"
     if state.phase is RolloutPhase.DRAFT:
@@ -146,6 +149,9 @@ def _pending_reason(plan: Plan, state: RolloutState, name: str) -> tuple[str, st
     wave, mine = current_wave(plan, state), plan.wave_of(name)
     if wave is not None and mine.number > wave.number:
         return f"its turn comes with {mine.name}, after the gate of {wave.name}", ""
+    wait = slots.closed or slots.refuses(name)
+    if wait is not None:
+        return wait.why, ""
     limit = plan.policy.most_unavailable(plan.cluster.fleet)
     return f"max_unavailable lets {limit} node(s) be out at once", ""
 

@@ -37,7 +37,7 @@ from rollout.domain.policy import AtWindowEnd, OnFailure
 from rollout.domain.step import StepKind, Track
 from rollout.domain.verdict import GateDecision
 from rollout.engine.rules import check_invariants, current_wave, has_ended, next_step, rests
-from rollout.engine.slots import Slots, Wait, begins, has_closed
+from rollout.engine.slots import Slots, Wait, has_closed
 from rollout.engine.waiting import MarkWaiting, marks_due, may_start
 
 
@@ -349,7 +349,7 @@ def _obey_gate(work: _Round, wave: Wave, gate: GateDecided, finished: list[NodeS
 
 def _start_nodes(work: _Round, wave: Wave) -> None:
     pending = [name for name in wave.nodes if work.state.node(name).phase is NodePhase.PENDING]
-    closed = begins(work.plan, work.around.now) if pending else None
+    closed = work.slots.closed if pending else None
     if closed is not None:
         work.wait(closed)
         return

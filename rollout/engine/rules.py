@@ -43,6 +43,12 @@ def is_out(node: NodeState) -> bool:
     return node.phase in FENCED_PHASES and node.phase is not NodePhase.QUARANTINED
 
 
+def exceeded_with(plan: Plan, state: RolloutState, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Limits that would be exceeded by our own hand were `names` taken up again; empty when all hold."""
+    out = {node.name for node in state.nodes.values() if is_out(node)}
+    return plan.limit_index.broken(out | set(names))
+
+
 def has_ended(state: RolloutState, name: str) -> bool:
     """Whether nothing more happens to a node by itself."""
     phase = state.node(name).phase

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from rollout.domain.journal import RolloutState
 from rollout.domain.lifecycle import FENCED_PHASES, NodePhase
@@ -48,6 +49,11 @@ class Slots:
         self._foreign = (foreign_out or frozenset()) - {n.name for n in nodes if n.phase in FENCED_PHASES}
         self._tally: Tally | None = None
         self._waits: dict[str, Wait] = {}
+
+    @cached_property
+    def closed(self) -> Wait | None:
+        """Why no node begins at this time; None when windows and freezes let it."""
+        return begins(self._plan, self._now)
 
     def take(self, name: str) -> None:
         """The node was let go: it counts from now on."""

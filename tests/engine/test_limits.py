@@ -19,7 +19,7 @@ from rollout.domain.plan import Limit, Plan
 from rollout.domain.policy import AtWindowEnd, Freeze, OnFailure, Window
 from rollout.domain.step import StepKind, Track
 from rollout.engine.resolver import Begin, Surroundings, decide
-from rollout.engine.rules import InvariantBroken, check_invariants
+from rollout.engine.rules import InvariantBroken, check_invariants, exceeded_with
 from tests.builders import NOW, at, plan_of
 from tests.engine.drive import NAMES, OUT, Drive, small_policy
 from tests.engine.test_resolver import ENDS, GATES, resume, rollout_phase
@@ -296,3 +296,12 @@ def live(drive: Drive, event: str, chance: random.Random) -> None:
         drive.gate(GATES[event])
     elif drive.busy and event in ENDS:
         drive.end(chance.choice(sorted(drive.busy)), *ENDS[event])
+
+
+def test_a_retry_that_would_exceed_a_limit_is_known_before() -> None:
+    drive = Drive(limited(QUORUM, max_unavailable="2", failure_budget=5))
+    drive.record(NodeDecided("n1", NodeEvent.START), NodeDecided("n1", NodeEvent.QUARANTINE, "broken"))
+    assert exceeded_with(drive.plan, drive.state, ("n1",)) == ()
+    drive.record(NodeDecided("n2", NodeEvent.START), NodeDecided("n3", NodeEvent.START))
+    assert exceeded_with(drive.plan, drive.state, ("n1",)) == ("max_unavailable",)
+    assert exceeded_with(drive.plan, drive.state, ("n1", "n4")) == ("max_unavailable", "quorum etcd")
