@@ -175,6 +175,11 @@ def test_waivers_windows_and_freezes() -> None:
         assert "freeze 'x' has" in faults(policy=replace(plan.policy, freezes=(freeze,)))
 
 
+def test_a_window_too_short_for_any_node() -> None:
+    policy = replace(sound()[0].policy, soak_fenced_s=9 * 3600)
+    assert "one node takes 32408 s at least, windows and freezes leave 28800 s open at most" in faults(policy=policy)
+
+
 def test_waves_that_finished_nodes_cannot_take() -> None:
     plan, found = sound()
     flat = [name for wave in plan.waves for name in wave.nodes]

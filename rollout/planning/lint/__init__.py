@@ -21,7 +21,11 @@ __all__ = ["lint"]
 
 def lint(plan: Plan, inventory: Inventory | None = None) -> tuple[str, ...]:
     """One sentence per fault; empty for a sound plan. With its inventory, it is also held against the cluster."""
-    faults = [*document_faults(plan), *limit_faults(plan), *window_faults(plan)]
+    faults = [
+        *document_faults(plan),
+        *limit_faults(plan),
+        *window_faults(plan, inventory.cluster.taken_at if inventory else None),
+    ]
     if inventory is not None:
         faults += eviction_faults(plan, inventory)
         faults += keep_faults(plan, inventory)

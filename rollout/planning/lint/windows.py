@@ -8,15 +8,21 @@ from zoneinfo import ZoneInfo
 
 from rollout.domain.plan import Plan
 from rollout.domain.policy import Freeze, Window
+from rollout.domain.windows import least_node_s, longest_room_s
 
 _CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d|24:00")
 _DAYS = {"mon", "tue", "wed", "thu", "fri", "sat", "sun"}
 
 
-def window_faults(plan: Plan) -> list[str]:
-    """Times that are none."""
+def window_faults(plan: Plan, at: datetime | None = None) -> list[str]:
+    """Times that are none, and, from `at` on, no open time as long as one node takes at least."""
     faults = [fault for window in plan.policy.windows for fault in _window(window)]
-    return faults + [fault for freeze in plan.policy.freezes for fault in _freeze(freeze)]
+    faults += [fault for freeze in plan.policy.freezes for fault in _freeze(freeze)]
+    if faults or at is None:
+        return faults
+    room, least = longest_room_s(plan.policy, at), least_node_s(plan.policy)
+    fits = room is None or room >= max(1, least)
+    return [] if fits else [f"one node takes {least} s at least, windows and freezes leave {room} s open at most"]
 
 
 def _window(window: Window) -> list[str]:
