@@ -19,6 +19,7 @@ from rollout.domain.journal import Entry, RolloutState
 from rollout.domain.lifecycle import NodePhase
 from rollout.domain.node import TAINT_WAITING, DaemonSet, DatapathMode, Toleration
 from rollout.domain.policy import Policy
+from rollout.domain.step import StepKind
 from rollout.ports.hosts import Host, HostResult, HostRun
 from tests.builders import AGENT_UID, NOW, agent_install, budget, node, pod
 from tests.fakes.cluster import FakeCluster
@@ -180,9 +181,11 @@ class Model:
         return found
 
     def _waits(self, name: str, rollout: str) -> bool:
-        """Whether a node still waits for its turn in a rollout that has not ended."""
+        """Whether a node was not cordoned yet in a rollout that has not ended: it waits for its turn, or was held."""
         state = load(MemoryJournalStore(self.state), rollout)[1]
-        return state.ended is None and state.node(name).phase is NodePhase.PENDING
+        node = state.node(name)
+        untouched = not any(step is StepKind.CORDON for _, step in node.befores)
+        return state.ended is None and node.phase in (NodePhase.PENDING, NodePhase.HELD) and untouched
 
     def leftovers(self) -> list[str]:
         """What nodes still carry of ours, and should not."""
