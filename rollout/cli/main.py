@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "plan": ("plan:plan", "Make a plan and save it. Touches no node."),
     "show": ("show:show", "Show a plan for review."),
     "simulate": ("simulate:simulate", "Run a plan in thought: time, moves, what binds; what if."),
+    "diff": ("diff:diff", "What changed from one plan to another, and why."),
     "approve": ("approve:approve", "Record a person's consent to one plan."),
     "apply": ("apply:apply", "Apply an approved plan."),
     "status": ("status:status", "Where a rollout stands."),

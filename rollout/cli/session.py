@@ -24,7 +24,7 @@ from rollout.cli.render.text import render_text
 from rollout.cli.render.words import plain
 from rollout.cli.wiring import Reach, SystemWiring, Wiring
 from rollout.domain.errors import Refused, UsageError
-from rollout.domain.plan import Plan
+from rollout.domain.plan import Plan, decode_plan
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -137,6 +137,19 @@ def read_document(path: Path) -> bytes:
             f"cannot read the plan {path}: {error.strerror}",
             hint="name a file that rollout plan wrote, or an id",
         ) from error
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan in a file. Raises `UsageError`, `Refused` for one that cannot be read or contradicts itself."""
+    plan = decode_plan(read_document(path))
+    in_waves = [name for wave in plan.waves for name in wave.nodes]
+    if sorted(in_waves) != sorted(node.name for node in plan.nodes):
+        raise Refused(
+            "plan-damaged",
+            f"cannot use the plan {path}: its waves do not hold the nodes it speaks of",
+            hint="make it again: rollout plan",
+        )
+    return plan
 
 
 def as_file(reference: str) -> Path | None:

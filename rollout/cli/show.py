@@ -16,11 +16,10 @@ from rollout.cli.render.markdown import render_markdown
 from rollout.cli.render.plan_view import PlanView
 from rollout.cli.render.text import render_text
 from rollout.cli.report import require_folder, write_text
-from rollout.cli.session import Session, as_file, coloured, latest_id, note, read_document, with_session
+from rollout.cli.session import Session, as_file, coloured, latest_id, note, read_plan, with_session
 from rollout.cli.stale import show_stale
 from rollout.cli.wiring import Reach
 from rollout.domain.errors import ExitCode, NotFound, Refused
-from rollout.domain.plan import decode_plan
 
 
 @click.command()
@@ -89,7 +88,7 @@ def _from_state(session: Session, reference: str | None) -> PlanView:
 
 
 def _from_file(session: Session, file: Path) -> PlanView:
-    plan = decode_plan(read_document(file))
+    plan = read_plan(file)
     try:
         with session.world(Reach.JOURNAL) as world:
             return PlanView(plan, plan.digest, approvals_of(world, plan.digest), consent_of(world, plan.digest))
