@@ -53,6 +53,7 @@ def sources(
         "waves": "canary, growth and cohorts of the policy; each wave says what bounded it",
         "deadlines": _deadlines(policy),
         "estimate": _estimate(history),
+        "blast": f"selectors of the kinds of object that are looked at, before and after our changes; {_READ}",
         "api_requests": "counted from the plan: what each step asks, times nodes and pods",
         "approvals": "approval rules of the policy",
     }

@@ -22,7 +22,7 @@ from rollout.cli.render.plan_risks import RISKS, risks
 from rollout.cli.render.plan_svg import gantt, zone_map
 from rollout.cli.render.plan_table import GOING, PlanTable, script_json
 from rollout.cli.render.plan_view import PlanView
-from rollout.cli.render.plan_when import open_window_s, waves
+from rollout.cli.render.plan_when import waves
 from rollout.cli.render.report_parts import Figure, Part
 from rollout.domain.plan import NodePlan
 from rollout.planning.summary import waiting
@@ -88,7 +88,7 @@ def _first(view: PlanView) -> Iterator[Part]:
     yield Bullets(tuple(what(view)))
     yield Heading("When")
     yield Bullets(tuple(when(view)))
-    yield Figure((gantt(view.plan, open_window_s(view.plan.policy)),), "")
+    yield Figure((gantt(view.plan),), "")
     yield Heading("How it stops")
     yield Bullets(tuple(stops(view.plan)))
     yield Heading("How it is undone")

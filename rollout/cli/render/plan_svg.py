@@ -12,14 +12,17 @@ from rollout.cli.render import report_svg as svg
 from rollout.cli.render.plan_view import lasts, names
 from rollout.cli.render.words import span
 from rollout.domain.plan import Plan
+from rollout.planning.simulate.openings import closed_spans
 
 QUICK, SLOW = "#0072b2", "#9cc4e0"
 LEFT_OUT = "#ffffff"
+CLOSED = "#ead9c0"
 _LABEL = 190.0
 _CELL, _STEP = 8, 10
 _NAMED = 400
 """So many nodes have a name under the pointer; more are drawn together."""
 _MOST_WAVES = 30
+_MOST_CLOSED = 500
 _SCALE = ((253, 212, 98), (94, 178, 122), (29, 96, 145), (40, 20, 74))
 """Light to dark: order is seen in grey as well."""
 _TICKS_S = (60, 300, 600, 1800, 3600, 7200, 14400, 28800, 86400, 172800, 604800, 1209600)
@@ -28,10 +31,10 @@ _TICKS_S = (60, 300, 600, 1800, 3600, 7200, 14400, 28800, 86400, 172800, 604800,
 # --- waves in time --------------------------------------------------------------------------------------------------
 
 
-def gantt(plan: Plan, window_s: int | None = None) -> Markup:
-    """Waves one after the other, once if all is quick and once if all is slow. Nothing when no time is known.
+def gantt(plan: Plan) -> Markup:
+    """Waves one after the other, once if all is quick and once if all is slow; shaded while windows are closed.
 
-    `window_s`: open time until the windows close, drawn as lines at its multiples; None when there are no windows.
+    Nothing when no time is known.
     """
     found = plan.estimate.waves if plan.estimate else ()
     if not found:
@@ -47,8 +50,9 @@ def gantt(plan: Plan, window_s: int | None = None) -> Markup:
 
     legend = [svg.Series("if every step is quick (half of them are)", QUICK)]
     legend.append(svg.Series("if every step is slow (nine in ten are quicker)", SLOW))
-    parts = [*svg.legend(legend, left, 14), *_time_axis(last, place(0), place(last), top, bottom)]
-    parts += _window_ends(window_s, last, place, top, bottom)
+    legend += [svg.Series("windows are closed", CLOSED)] if plan.policy.windows else []
+    parts = [*svg.legend(legend, left, 14), *_closed(plan, last, place, top, bottom)]
+    parts += _time_axis(last, place(0), place(last), top, bottom)
     for index, wave in enumerate(rows):
         y = top + row * index
         label = f"{wave.wave} {plan.waves[wave.wave].name}" if wave.wave < len(plan.waves) else str(wave.wave)
@@ -61,10 +65,12 @@ def gantt(plan: Plan, window_s: int | None = None) -> Markup:
             x = place(ends[index] - lasting)
             parts.append(svg.box(x, y + below, max(place(ends[index]) - x, 1.5), 9, colour, words))
     more = f"and {len(found) - len(rows)} more waves; " if len(found) > len(rows) else ""
-    parts.append(
-        svg.text((left + right) / 2, bottom + 16, f"{more}time since it began", anchor="middle", colour=svg.FAINT)
-    )
+    parts.append(svg.text((left + right) / 2, bottom + 16, f"{more}{_began(plan)}", anchor="middle", colour=svg.FAINT))
     return svg.picture(svg.WIDTH, bottom + 24, "Waves in time", parts)
+
+
+def _began(plan: Plan) -> str:
+    return "time since it began, when a window opened" if plan.policy.windows else "time since it began"
 
 
 def _time_axis(last: int, left: float, right: float, top: float, bottom: float) -> Iterator[Markup]:
@@ -75,15 +81,10 @@ def _time_axis(last: int, left: float, right: float, top: float, bottom: float) 
         yield svg.text(x, top - 8, span(seconds), anchor="middle", colour=svg.FAINT, size=11)
 
 
-def _window_ends(
-    window_s: int | None, last: int, place: Callable[[int], float], top: float, bottom: float
-) -> Iterator[Markup]:
-    if not window_s or last // window_s > 60:
-        return
-    for end in range(window_s, last + 1, window_s):
-        x = place(end)
-        yield svg.line(x, top - 4, x, bottom, svg.AFTER, 2)
-        yield svg.text(x - 4, bottom - 4, "window closes", anchor="end", colour=svg.AFTER, size=11)
+def _closed(plan: Plan, last: int, place: Callable[[int], float], top: float, bottom: float) -> Iterator[Markup]:
+    for start, end in closed_spans(plan.policy, last)[:_MOST_CLOSED]:
+        words = f"windows are closed: {span(start)} to {span(end)} after it began; no node begins"
+        yield svg.box(place(start), top - 2, place(end) - place(start), bottom - top + 2, CLOSED, words)
 
 
 # --- nodes by zone --------------------------------------------------------------------------------------------------

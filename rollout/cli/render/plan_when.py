@@ -9,7 +9,6 @@ from rollout.cli.render.plan_view import PlanView, lasts, names
 from rollout.cli.render.report_parts import Part
 from rollout.cli.render.words import count
 from rollout.domain.plan import Limit, Wave, WaveEstimate
-from rollout.domain.policy import Policy, Window
 
 
 def waves(view: PlanView) -> Iterator[Part]:
@@ -57,17 +56,6 @@ def _binds(limit: Limit, binding: Sequence[str]) -> bool:
 
 def _limit(limit: Limit, of: int, binds: bool) -> tuple[str, ...]:
     return limit.name, str(limit.most_out), f"{of:,}", "yes" if binds else "-", limit.why
-
-
-def open_window_s(policy: Policy) -> int | None:
-    """How long nodes may begin at a stretch, when every window is as long as every other; else None."""
-    lengths = {_window_s(window) for window in policy.windows}
-    return lengths.pop() if len(lengths) == 1 else None
-
-
-def _window_s(window: Window) -> int:
-    start, end = (int(t[:2]) * 3600 + int(t[3:5]) * 60 for t in (window.start, window.end))
-    return end - start if end > start else end - start + 86400
 
 
 def schedule(view: PlanView) -> Iterator[Part]:

@@ -21,7 +21,7 @@ def openings(policy: Policy, start: datetime | None) -> Opening:
     """
     if not policy.windows and (start is None or not policy.freezes):
         return lambda second: second
-    begin = start or next_open(_without_freezes(policy), _ANY_MONDAY) or _ANY_MONDAY
+    begin = start or _first_window(policy)
     rules = policy if start is not None else _without_freezes(policy)
 
     open_until = -1
@@ -37,6 +37,26 @@ def openings(policy: Policy, start: datetime | None) -> Opening:
         return NEVER_S if found.until is None else max(second, _second(begin, found.until))
 
     return opens
+
+
+def closed_spans(policy: Policy, length_s: int) -> tuple[tuple[int, int], ...]:
+    """Times in which no node begins, in seconds since the start that an estimate without one supposes."""
+    if not policy.windows:
+        return ()
+    rules, begin = _without_freezes(policy), _first_window(policy)
+    found: list[tuple[int, int]] = []
+    second = 0
+    while second < length_s:
+        now = opening(rules, begin + timedelta(seconds=second))
+        until = length_s if now.until is None else min(length_s, max(second + 1, _second(begin, now.until)))
+        if not now.open:
+            found.append((second, until))
+        second = until
+    return tuple(found)
+
+
+def _first_window(policy: Policy) -> datetime:
+    return next_open(_without_freezes(policy), _ANY_MONDAY) or _ANY_MONDAY
 
 
 def _second(begin: datetime, at: datetime) -> int:

@@ -89,7 +89,7 @@
       for (const risk of data.risks[node]) risks.append(element("li", "risk: " + text(risk)));
       body.append(risks);
     }
-    const shown = found.length < podCount[node] ? `${found.length} of its ${podCount[node]} pods match` : `${podCount[node]} pods`;
+    const shown = found.length < podCount[node] ? `${found.length} of its ${podCount[node]} pods match` : podCount[node] === 1 ? "1 pod" : `${podCount[node]} pods`;
     body.append(element("p", shown, "faint"));
     if (found.length) body.append(podTable(node, found));
     if (found.length > MOST_ROWS) body.append(element("p", `and ${found.length - MOST_ROWS} more: narrow the search`, "care"));
