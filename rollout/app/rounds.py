@@ -383,7 +383,7 @@ class Rounds:
         return seconds
 
     def _set_marks(self, intent: WaitingIntent) -> None:
-        body = set_marks(self._world, self._plan, self._rollout, intent, lambda: self._cancel.is_set())
+        body = set_marks(self._world, self._plan, self._rollout, intent, self._cancel.is_set)
         self._arrivals.put(MarksSet(body))
 
     def _look_at_gate(self, number: int) -> None:

@@ -73,9 +73,7 @@ def _daemon_fate(pod: Pod) -> PodFate:
     tolerates = pod.tolerates(_PROBE_TAINT)
     if not pod.on_pod_network:
         stays = PodFate(pod, Fate.STAYS, "DaemonSet pod on the host network")
-        return (
-            stays if tolerates else PodFate(pod, Fate.LEAVES_BY_TAINT, "on the host network, without a toleration")
-        )
+        return stays if tolerates else PodFate(pod, Fate.LEAVES_BY_TAINT, "on the host network, without a toleration")
     if tolerates:
         return PodFate(pod, Fate.STRAGGLER, "tolerates every taint")
     return PodFate(pod, Fate.LEAVES_BY_TAINT)

@@ -25,7 +25,8 @@ from tests.support.world import Model, quick
 
 EFFECTS = frozenset({
     "cordon", "uncordon", "add_taint", "remove_taint", "assign_mode", "ensure_node_config", "evict", "delete_pod",
-    "add_waiting", "remove_waiting", "take_lease", "act", "append", "ensure_probes", "remove_probes", "clear_node", "sweep",
+    "add_waiting", "remove_waiting", "take_lease", "act", "append", "ensure_probes", "remove_probes", "clear_node",
+    "sweep",
 })  # fmt: skip
 
 
