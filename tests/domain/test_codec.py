@@ -72,3 +72,36 @@ def test_floats_are_refused() -> None:
 def test_a_policy_goes_there_and_back() -> None:
     policy = Policy(target=DatapathMode.NETKIT, nodes=("a",), deadlines_s={"drain": 5})
     assert from_plain(Policy, to_plain(policy)) == policy
+
+
+@dataclass(frozen=True)
+class Nest:
+    rows: tuple[Outer, ...] = ()
+    by_name: dict[str, Inner] = field(default_factory=dict)
+    either: Inner | str = ""
+
+
+@pytest.mark.parametrize(
+    ("plain", "message"),
+    [
+        (
+            {"rows": [{"inner": {"mode": "veth"}, "count": 1}, {"inner": 3, "count": 1}]},
+            r"\$\.rows\[1\]\.inner: expected",
+        ),
+        ({"rows": {}}, r"\$\.rows: expected list, found dict"),
+        (
+            {"rows": [{"inner": {"mode": "veth", "names": [1]}, "count": 1}]},
+            r"rows\[0\]\.inner\.names\[0\]: expected str",
+        ),
+        ({"by_name": {"x": {"mode": "veth"}, "y": {}}}, r"\$\.by_name\.y: field 'mode' is missing"),
+        ({"either": 3}, r"\$\.either: expected str, found int"),
+    ],
+)
+def test_the_place_is_named_however_deep(plain: Any, message: str) -> None:
+    with pytest.raises(DecodeError, match=message):
+        from_plain(Nest, plain)
+
+
+def test_a_union_takes_the_first_that_fits() -> None:
+    assert from_plain(Nest, {"either": {"mode": "veth"}}).either == Inner(DatapathMode.VETH)
+    assert from_plain(Nest, {"either": "text"}).either == "text"
