@@ -1,18 +1,19 @@
 """Waves, limits and windows in simulated time: the engine's rules of who may begin when, without the engine's effects.
 
-A pass over waiting nodes asks one node for each set of limits: nodes under the same limits get the same answer, so a
-wave of thousands costs no more than it has different sets.
+A pass over waiting nodes asks one node for each set of limits: nodes under the same limits get the same answer, and a
+pass ends with the last free slot.
 """
 
 from __future__ import annotations
 
 import heapq
+from bisect import insort
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from rollout.domain.limits import LimitIndex
+from rollout.domain.limits import FLEET_LIMIT, LimitIndex
 from rollout.domain.plan import NodePlan, Wave
 from rollout.planning.simulate.durations import Durations
 from rollout.planning.simulate.headroom import Headroom
@@ -95,8 +96,8 @@ class Timeline:
         self._agenda: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0
         self._at = -1
-        self._left: dict[tuple[str, ...], deque[tuple[int, str]]] = {}
-        self._blocked: dict[tuple[str, ...], str] = {}
+        self._left: list[deque[tuple[int, str]]] = []
+        self._blocked: tuple[str, ...] = ()
         self._passed = 0
         self._left_over = 0
         self._draining: dict[str, int] = {}
@@ -130,11 +131,12 @@ class Timeline:
             return
         run = self.wave
         run.began_s = self._passed = self.now
-        self._left, self._blocked = {}, {}
+        self._blocked = ()
         self._left_over = len(run.wave.nodes)
+        alike: dict[tuple[int, ...], deque[tuple[int, str]]] = {}
         for position, name in enumerate(run.wave.nodes):
-            key = tuple(limit.name for limit in self._limits.of_node(name))
-            self._left.setdefault(key, deque()).append((position, name))
+            alike.setdefault(tuple(self._limits.numbers(name)), deque()).append((position, name))
+        self._left = list(alike.values())
         self._pass()
         self._end_wave_if_over()
 
@@ -143,38 +145,46 @@ class Timeline:
         if self._at >= len(self.runs):
             return
         run = self.wave
-        for reason in dict.fromkeys(self._blocked.values()):
+        for reason in self._blocked:
             run.held[reason] += self.now - self._passed
-        self._passed, self._blocked = self.now, {}
-        if not self._left or self._closed():
-            return
-        while True:
-            able = []
-            for key, waiting in self._left.items():
-                kept_by = self._tally.blocks(waiting[0][1])
-                if kept_by is None:
-                    able.append((waiting[0], key))
-                else:
-                    self._blocked[key] = kept_by
-            if not able:
-                return
-            self._start(*min(able))
+        self._passed, self._blocked = self.now, ()
+        if self._left and not self._closed():
+            self._blocked = self._start_able()
+
+    def _start_able(self) -> tuple[str, ...]:
+        """Start who may, and say what keeps the rest.
+
+        Nodes under the same limits stand in one queue, queues in the order of their first nodes. A start only tightens
+        limits, so nobody who was passed over becomes able by it: one walk suffices, and it ends with the last slot.
+        """
+        kept: dict[str, None] = {}
+        place = 0
+        while place < len(self._left):
+            if len(self.out) >= self._limits.most:
+                return (FLEET_LIMIT,)
+            queue = self._left[place]
+            kept_by = self._tally.blocks(queue[0][1])
+            if kept_by is not None:
+                kept[kept_by] = None
+                place += 1
+                continue
+            del self._left[place]
+            self._start(queue.popleft()[1])
+            if queue:
+                insort(self._left, queue)
+        return tuple(kept)
 
     def _closed(self) -> bool:
         opens = self._opening(self.now)
         if opens <= self.now:
             return False
-        self._blocked = dict.fromkeys(self._left, WINDOWS)
+        self._blocked = (WINDOWS,)
         if self._wakes_at != opens:
             self._wakes_at = opens
             self.at(opens, self._pass)
         return True
 
-    def _start(self, first: tuple[int, str], key: tuple[str, ...]) -> None:
-        name, waiting = first[1], self._left[key]
-        waiting.popleft()
-        if not waiting:
-            del self._left[key]
+    def _start(self, name: str) -> None:
         self.out.add(name)
         self._tally.take(name)
         self.wave.most_out = max(self.wave.most_out, len(self.out))
