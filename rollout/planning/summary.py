@@ -126,12 +126,15 @@ class PlanSummary:
 
     @cached_property
     def reasons_to_wait(self) -> tuple[tuple[str, str, int], ...]:
-        """Why pods wait, what shortens it, and how many: most first. Alike but for names count as one."""
+        """Why pods wait, what shortens it, and how many: most first. Those with one remedy count as one, told once."""
         found: Counter[tuple[str, str]] = Counter()
+        example: dict[tuple[str, str], str] = {}
         for pod in self._evicted():
             if pod.going is not Going.NOW:
-                found[pod.why, pod.remedy] += 1
-        rows = ((why, remedy, count) for (why, remedy), count in found.items())
+                key = ("", pod.remedy) if pod.remedy else (pod.why, "")
+                found[key] += 1
+                example.setdefault(key, pod.why)
+        rows = ((example[key], key[1], count) for key, count in found.items())
         return tuple(sorted(rows, key=lambda row: (-row[2], row[:2])))
 
     @cached_property

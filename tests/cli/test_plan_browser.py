@@ -46,9 +46,7 @@ def opened(tab: Tab, page: str) -> Iterator[Tab]:
     assert tab.requests == [page]
 
 
-SHOWN = (
-    "Array.from(document.querySelectorAll('.node:not([hidden])'), one => one.querySelector('span span').textContent)"
-)
+SHOWN = "Array.from(document.querySelectorAll('#nodes > :not([hidden])'), one => one.querySelector('span').textContent)"
 FOUND = "document.getElementById('found').textContent"
 
 
@@ -56,7 +54,7 @@ def rows(tab: Tab) -> list[list[str]]:
     """Pods in the first open node."""
     return list(
         tab.run(
-            "Array.from(document.querySelectorAll('.node[open]:not([hidden]) tbody tr'), row => "
+            "Array.from(document.querySelectorAll('#nodes > [open]:not([hidden]) tbody tr'), row => "
             "Array.from(row.children, cell => cell.textContent))"
         )
     )
@@ -75,8 +73,8 @@ def test_a_pod_is_found_by_its_name(opened: Tab, plan: Plan) -> None:
     opened.type_into("[name=words]", str(pod.ref))
     opened.until(f"{FOUND} === '1 nodes, 1 pods'")
     assert opened.run(SHOWN) == [node.name]
-    opened.click(".node:not([hidden]) summary")
-    opened.until("document.querySelector('.node[open] tbody tr')")
+    opened.click("#nodes > :not([hidden]) summary")
+    opened.until("document.querySelector('#nodes > [open] tbody tr')")
     (row,) = rows(opened)
     expected = [str(pod.ref), "evicted", pod.going.value, pod.owner, ", ".join(pod.budgets) or "-", pod.lands_on or "-"]
     assert row[:6] == expected
@@ -137,7 +135,7 @@ def test_what_is_hostile_is_shown_as_text(tab: Tab, tmp_path: Path) -> None:
     tab.requests.clear()
     tab.open(file.as_uri())
     tab.click("#open")
-    tab.until("document.querySelectorAll('.node[open] tbody tr').length >= 5")
+    tab.until("document.querySelectorAll('#nodes > [open] tbody tr').length >= 5")
     assert tab.run("document.querySelectorAll('img, b:not(.tiles b), script').length") == 2
     shown = rows(tab)
     assert [row[0] for row in shown][1] == f"{words}/{words}-x2"

@@ -108,24 +108,25 @@ def test_every_pod_of_every_node_is_in_the_data() -> None:
     found = set()
     for node, row in zip(data["nodes"], data["pods"], strict=True):
         for kind, ending, place, why in zip(*[iter(row)] * 4, strict=True):
-            fate, going, namespace, prefix, owner, budgets, _, alone = classes[kind]
+            fate, going, namespace, prefixed, owner, budgets, _, alone, remedy = classes[kind]
+            start = strings[owner].rpartition("/")[2] + "-" if prefixed else ""
             found.add(
                 (
                     node,
-                    f"{strings[namespace]}/{strings[prefix]}{ending}",
+                    f"{strings[namespace]}/{start}{ending}",
                     data["fates"][fate],
                     data["going"][going] if going >= 0 else "-",
                     strings[owner],
                     strings[budgets],
                     places[place] if place >= 0 else "",
-                    strings[why],
+                    (strings[why], strings[remedy]),
                     bool(alone),
                 )
             )
     expected = {
         (
             node.name, str(pod.ref), fate, pod.going.value if fate == "evicted" else "-", pod.owner or "nobody",
-            ", ".join(pod.budgets), pod.lands_on, "; ".join(t for t in (pod.why, pod.remedy) if t), pod.replicas == 1,
+            ", ".join(pod.budgets), pod.lands_on, (pod.why, pod.remedy), pod.replicas == 1,
         )
         for node in plan.nodes
         for fate, pods in (("evicted", node.evictions), ("DaemonSet", node.daemon_pods), ("straggler", node.stragglers))

@@ -120,5 +120,5 @@ def _row(node: NodePlan, wave: int) -> NodeRow:
     waits = waiting(node)
     other = len(node.daemon_pods) + len(node.stragglers)
     counts = (str(len(node.evictions)), str(waits), str(other))
-    tone = "care" if waits or node.stragglers else "plain"
+    tone = "care" if waits or node.stragglers else ""
     return NodeRow((node.name, node.zone, str(wave), node.method.value, *counts), tone)

@@ -146,7 +146,7 @@ def drain(view: PlanView) -> Iterator[Part]:
     )
     if found.reasons_to_wait:
         rows = [(f"{pods:,}", why or "not told", remedy or "-") for why, remedy, pods in found.reasons_to_wait]
-        yield from view.table(("pods", "wait for", "what shortens it"), rows, "reasons")
+        yield from view.table(("pods", "wait, e.g. because", "what shortens it"), rows, "reasons")
     if found.budget_waits:
         waits = [(row.budget, f"{row.waits:,}", f"{row.pods:,}") for row in found.budget_waits]
         yield from view.table(("budget", "evictions that wait", "of evictions"), waits, "budgets")

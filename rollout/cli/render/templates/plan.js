@@ -2,15 +2,18 @@
 /* Fills the table of nodes from the data in the page. Everything is written as text, never as markup. */
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const KIND = { fate: 0, going: 1, namespace: 2, prefix: 3, owner: 4, budgets: 5, note: 6, alone: 7 };
+  const KIND = { fate: 0, going: 1, namespace: 2, prefixed: 3, owner: 4, budgets: 5, note: 6, alone: 7, remedy: 8 };
   const FIELDS = 4, MOST_OPEN = 60, MOST_ROWS = 500;
   const list = document.getElementById("nodes");
   const details = Array.from(list.children);
+  details.forEach((one, node) => { one.dataset.node = node; one.append(element("div", undefined, "body")); });
   const form = document.getElementById("filter");
   const control = (name) => form.elements.namedItem(name);
   const text = (number) => data.strings[number];
   const place = (number) => number < 0 ? "" : number < data.nodes.length ? data.nodes[number] : data.elsewhere[number - data.nodes.length];
-  const classWords = data.classes.map((row) => [KIND.namespace, KIND.prefix, KIND.owner, KIND.budgets].map((at) => text(row[at])).join(" ").toLowerCase());
+  const starts = data.classes.map((row) => text(row[KIND.namespace]) + "/" + (row[KIND.prefixed] ? text(row[KIND.owner]).split("/").pop() + "-" : ""));
+  const lowStarts = starts.map((words) => words.toLowerCase());
+  const classWords = data.classes.map((row) => [KIND.namespace, KIND.owner, KIND.budgets].map((at) => text(row[at])).join(" ").toLowerCase());
   const nodeWords = data.nodes.map((name, at) => (name + " " + data.facts[at].map(text).join(" ")).toLowerCase());
   const podCount = data.pods.map((row) => row.length / FIELDS);
   const waits = data.pods.map((row) => {
@@ -28,7 +31,7 @@
     if (left.length === 0) return true;
     const ending = row[at + 1].toLowerCase();
     const words = classWords[row[at]];
-    const name = text(kind[KIND.namespace]).toLowerCase() + "/" + text(kind[KIND.prefix]).toLowerCase() + ending;
+    const name = lowStarts[row[at]] + ending;
     return left.every((word) => name.includes(word) || words.includes(word));
   }
 
@@ -57,9 +60,9 @@
     const kind = data.classes[row[at]], line = document.createElement("tr");
     const going = kind[KIND.going];
     line.className = going === 1 ? "care" : going === 2 ? "bad" : "plain";
-    const notes = [text(row[at + 3]), kind[KIND.alone] ? "the only one of its workload" : "", text(kind[KIND.note])];
+    const notes = [text(row[at + 3]), text(kind[KIND.remedy]), kind[KIND.alone] ? "the only one of its workload" : "", text(kind[KIND.note])];
     const cells = [
-      text(kind[KIND.namespace]) + "/" + text(kind[KIND.prefix]) + row[at + 1], data.fates[kind[KIND.fate]],
+      starts[row[at]] + row[at + 1], data.fates[kind[KIND.fate]],
       going < 0 ? "-" : data.going[going], text(kind[KIND.owner]), text(kind[KIND.budgets]) || "-",
       place(row[at + 2]) || "-", notes.filter((words) => words).join("; "),
     ];
