@@ -41,7 +41,7 @@ class Flight:
         self._uncounted: dict[Allowance, None] = {}
         self._freed = False
         self.stuck: dict[int, list[Replica]] = {}
-        """Replicas that keep a node from becoming empty, by node."""
+        """Replicas that were moved to a node and never go again from there, by node."""
 
     def fly(self, waves: Sequence[Wave]) -> None:
         """Take all waves through. Afterwards every replica that was on their nodes says what becomes of it."""
@@ -92,6 +92,7 @@ class Flight:
         empty = [number for number in self._flying if not self._roster.on[number]]
         for number in empty:
             self._land(number)
+            moved += self._place_pending()
         return bool(moved + self._place_pending() + len(empty))
 
     def _sweep(self, number: int) -> int:
@@ -108,11 +109,11 @@ class Flight:
 
     def _evict(self, replica: Replica, number: int) -> bool:
         """Whether the API lets it go."""
-        if replica.going is Going.NEVER:
+        if replica.never_goes:
             return False
         if not replica.ignores_budgets and not self._budget_lets_go(replica):
             return False
-        replica.node = None
+        replica.node, replica.left, replica.made = None, number, False
         if replica.pod.terminating:
             replica.settle(Going.NOW)
             return True
@@ -130,7 +131,7 @@ class Flight:
         if not allowances:
             return True
         if len(allowances) > 1:
-            replica.settle(Going.NEVER, *words.two_budgets([a.budget for a in allowances]))
+            replica.never(*words.two_budgets([a.budget for a in allowances]))
             return False
         (allowance,) = allowances
         if not allowance.admits(ready=replica.ready):
@@ -165,7 +166,7 @@ class Flight:
         members = sorted((r for r in batch if r.in_set), key=_queue_key)
         left = self._place_all([r for r in batch if not r.in_set], at_once=True)
         placed = self._place_pending()
-        left += self._place_all(members, at_once=True)
+        left = self._place_all(left + self._place_all(members, at_once=True), at_once=True)
         self._pending += left
         return placed + len(batch) - len(left)
 
@@ -184,6 +185,8 @@ class Flight:
         while batch:
             behind = [replica for replica in batch if self._is_behind(replica)]
             front = [replica for replica in batch if replica.waits_on is None]
+            for replica in front:
+                replica.made = True
             failed = [replica for replica in front if not self._place(replica, at_once=at_once)]
             left += failed
             if len(failed) == len(front):
@@ -192,7 +195,8 @@ class Flight:
         return left
 
     def _is_behind(self, replica: Replica) -> bool:
-        replica.waits_on = blocking_sibling(replica, self._roster.sets) if replica.in_set else None
+        ordered = replica.in_set and not replica.made
+        replica.waits_on = blocking_sibling(replica, self._roster.sets) if ordered else None
         return replica.waits_on is not None
 
     def _place(self, replica: Replica, *, at_once: bool) -> bool:
@@ -221,7 +225,7 @@ class Flight:
         if number in self._flying:
             replica.restless += 1
             if replica.restless >= _TOO_OFTEN:
-                replica.settle(Going.NEVER, *words.comes_back(self._nodes[number].name))
+                replica.never(*words.comes_back(self._nodes[number].name))
             return
         if replica.home is None or replica.going is not None:
             return
@@ -267,7 +271,7 @@ class Flight:
             if number not in roots:
                 self._explain_knot(number)
             self._give_back(number)
-        self._place_pending()
+            self._place_pending()
 
     def _has_root(self, number: int) -> bool:
         # All of them are asked, since each is told why.
@@ -275,7 +279,7 @@ class Flight:
 
     def _is_root(self, replica: Replica) -> bool:
         """Whether a replica never goes for reasons of its own; says them."""
-        if replica.going is Going.NEVER:
+        if replica.never_goes:
             return True
         allowance = replica.refused_by
         if allowance is None or not allowance.hopeless(ready=replica.ready):
@@ -286,7 +290,7 @@ class Flight:
             said = words.never_allowed(allowance.budget, replica.pod)
         else:
             said = words.not_met(allowance, self._roster.unready_of(allowance.budget))
-        replica.settle(Going.NEVER, *said)
+        replica.never(*said)
         return True
 
     def _explain_knot(self, number: int) -> None:
@@ -298,22 +302,28 @@ class Flight:
                 continue
             if pending.home in self._done:
                 self._no_place(pending)
+                replica.settle(Going.WAITS, *words.waits_for_stuck(allowance, pending.pod))
             else:
                 home, here = self._nodes[pending.home].name, self._nodes[number].name
-                replica.settle(Going.NEVER, *words.crossing(allowance, pending.pod, home, here))
+                replica.never(*words.crossing(allowance, pending.pod, home, here))
 
     def _no_place(self, replica: Replica) -> None:
+        """Say of a replacement that waits for a place that it waits for ever."""
         if replica.waits_on is not None:
-            replica.settle(Going.NEVER, *words.waits_for_sibling(replica.waits_on.pod))
-            return
-        kind = replica.kind
-        said = words.no_place(replica.pod, self._places.refusals(kind), self._places.lost_claim(kind))
-        replica.settle(Going.NEVER, *said)
+            replica.never(*words.waits_for_sibling(replica.waits_on.pod))
+        elif replica.restless and replica.left is not None:
+            replica.never(*words.comes_back(self._nodes[replica.left].name))
+        else:
+            kind = replica.kind
+            refusals, lost = self._places.refusals(kind), self._places.lost_claim(kind)
+            replica.never(*words.no_place(replica.pod, refusals, lost))
+        if replica.stuck is not None and replica.left is not None:
+            self.stuck.setdefault(replica.left, []).append(replica)
 
     def _give_back(self, number: int) -> None:
         del self._flying[number]
         left = self._roster.on[number]
-        self.stuck[number] = [replica for replica in left if replica.going is Going.NEVER]
+        self.stuck.setdefault(number, []).extend(replica for replica in left if replica.stuck is not None)
         for replica in left:
             if replica.going is None:
                 replica.settle(Going.WAITS, *(replica.first_refusal or ("", "")))

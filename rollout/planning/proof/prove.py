@@ -7,7 +7,7 @@ together. Its parts: `budgets` counts, `places` finds places, `flight` runs the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rollout.domain.inventory import Inventory
 from rollout.domain.limits import LimitIndex
@@ -102,7 +102,7 @@ def prove(inventory: Inventory, policy: Policy, waves: Sequence[Wave], limits: S
     flight = Flight(nodes, roster, places, index, cordoned)
     flight.fly(waves)
     guests = {
-        names[number]: tuple(_proof(r, places) for r in stuck if r.home != number)
+        names[number]: tuple(_guest(replica, places) for replica in stuck)
         for number, stuck in sorted(flight.stuck.items())
     }
     return DrainProof(
@@ -123,3 +123,8 @@ def _proof(replica: Replica, places: Places) -> PodProof:
         lands_on=replica.lands_on,
         note="; ".join(notes),
     )
+
+
+def _guest(replica: Replica, places: Places) -> PodProof:
+    why, remedy = replica.stuck or ("", "")
+    return replace(_proof(replica, places), going=Going.NEVER, why=f"moved here from its node, {why}", remedy=remedy)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from rollout.domain.inventory import ClusterSnapshot
-from rollout.domain.node import Pod, PodDisruptionBudget
+from rollout.domain.node import Pod, PodDisruptionBudget, PodRef
 from rollout.domain.plan import Going
 from rollout.domain.policy import DrainRules
 from rollout.planning.drain import Fate, decide_fate
@@ -29,6 +30,8 @@ class Replica:
         "home",
         "kind",
         "lands_on",
+        "left",
+        "made",
         "node",
         "notes",
         "pod",
@@ -36,6 +39,7 @@ class Replica:
         "refused_by",
         "remedy",
         "restless",
+        "stuck",
         "waits_on",
         "why",
     )
@@ -45,6 +49,8 @@ class Replica:
         self.kind = kind
         self.home = node
         self.node = node
+        self.left = node
+        """The node it was evicted from last."""
         self.allowances = allowances
         self.ready = pod.ready or not pod.node
         self.first_refusal: tuple[str, str] | None = None
@@ -52,6 +58,10 @@ class Replica:
         self.refused_by: Allowance | None = None
         self.restless = 0
         """How often its replacement came to a node that is being emptied."""
+        self.made = node is None and bool(pod.ref.uid)
+        """The pod that waits for a place is there already, whatever the order of its StatefulSet."""
+        self.stuck: tuple[str, str] | None = None
+        """Why it never goes from a node it was moved to, and what to change."""
         self.waits_on: Replica | None = None
         """The member of its StatefulSet that must be Ready first."""
         self.going: Going | None = None
@@ -89,6 +99,19 @@ class Replica:
         if self.going is None or (going is Going.NEVER and self.going is not Going.NEVER):
             self.going, self.why, self.remedy = going, why, remedy
 
+    def never(self, why: str, remedy: str) -> None:
+        """Say that it never goes: from its own node, or from one that it was moved to."""
+        here = self.left if self.node is None else self.node
+        if self.going is None or here == self.home:
+            self.settle(Going.NEVER, why, remedy)
+        else:
+            self.stuck = why, remedy
+
+    @property
+    def never_goes(self) -> bool:
+        """Whether it has been given up."""
+        return self.stuck is not None or self.going is Going.NEVER
+
 
 class Roster:
     """All replicas that matter: those to evict by node, those without a place, members of StatefulSets."""
@@ -108,6 +131,7 @@ class Roster:
         number_of = {name: number for number, name in enumerate(names)}
         for pod in cluster.pods:
             self._enlist(pod, number_of.get(pod.node), rules)
+        self._add_missing_members()
         for residents in self.on.values():
             residents.sort(key=lambda replica: replica.pod.ref)
         self.pending.sort(key=lambda replica: replica.pod.ref)
@@ -133,6 +157,18 @@ class Roster:
             self.on[node].append(replica)
         elif waits:
             self.pending.append(replica)
+
+    def _add_missing_members(self) -> None:
+        """A StatefulSet that is short of pods makes them as soon as it can: they want places too."""
+        for uid, members in self.sets.items():
+            work, pattern = self._workloads.get(uid), members[0]
+            present = {member.ordinal for member in members}
+            for ordinal in range(work.replicas if work else 0):
+                if ordinal not in present:
+                    ref = PodRef(pattern.pod.ref.namespace, f"{pattern.pod.owner_name}-{ordinal}", "")
+                    pod = replace(pattern.pod, ref=ref, node="", phase="Pending", ready=False, terminating=False)
+                    members.append(Replica(pod, pattern.kind, None, pattern.allowances))
+                    self.pending.append(members[-1])
 
     def _allowances_of(self, pod: Pod, kind: Kind) -> tuple[Allowance, ...]:
         found = self._by_kind.get(kind.number)

@@ -91,6 +91,14 @@ def waits_for_budget(allowance: Allowance) -> tuple[str, str]:
     )
 
 
+def waits_for_stuck(allowance: Allowance, pending: Pod) -> tuple[str, str]:
+    """Another pod of the budget went, and its replacement never finds a place."""
+    return (
+        f"{name_of(allowance.budget)} has nothing left: the replacement of {pending.ref} never finds a place",
+        f"leave the node of {pending.ref} out, or make room for {asked(pending)}",
+    )
+
+
 def waits_for_count(budget: PodDisruptionBudget) -> tuple[str, str]:
     """A budget so new that the controller has yet to look at it."""
     return f"the disruption controller has yet to count {name_of(budget)}", ""

@@ -149,6 +149,8 @@ class Fact:
     """Its node was given back before it could go, on another pod's account."""
     landed: str = ""
     at_once: bool = False
+    came_back: bool = False
+    """Its replacement came to a node that was being emptied."""
 
     def word(self) -> str:
         """The outcome as a column of the table."""
@@ -159,6 +161,8 @@ class Fact:
             return f"{first}, no replacement"
         if not self.landed:
             return f"{first}, never placed"
+        if self.came_back:
+            return f"{first}, on a fenced node"
         return f"{first}, placed {'at once' if self.at_once else 'later'}"
 
 
@@ -289,7 +293,7 @@ class RealDrain:
         for name in list(self._flying):
             accepted += self._sweep(name)
         self._reality.come_to_rest()
-        self._follow(accepted, at_once=True)
+        self._follow(accepted)
         pods = self._by_node()
         for name in self._flying:
             comers = [p for p in evictable(pods.get(name, ()), self._policy.drain) if p.ref.uid not in self._before]
@@ -298,8 +302,8 @@ class RealDrain:
         for name in empty:
             self._flying.remove(name)
             self._uncordon(name, done=True)
-        self._reality.come_to_rest()
-        self._follow([], at_once=False)
+            self._reality.come_to_rest()
+        self._follow([])
         placed = waiting + len(accepted) - len(self._waiting_for)
         restless = any(self._revisited[name] >= _TOO_OFTEN for name in self._flying)
         return not restless and bool(accepted or empty or placed)
@@ -326,7 +330,7 @@ class RealDrain:
 
     # -- replacements ------------------------------------------------------------------------------------------------
 
-    def _follow(self, evicted: list[Fact], *, at_once: bool) -> None:
+    def _follow(self, evicted: list[Fact]) -> None:
         """Join pods that got a place to those they replace: by name in a StatefulSet, else in the order of evictions.
 
         Pods of one owner are worth the same, so one that had waited before counts as a replacement too.
@@ -339,7 +343,8 @@ class RealDrain:
             self._placed.add(pod["metadata"]["uid"])
             fact = next((f for f in self._waiting_for if _replaces(pod, f.pod)), None)
             if fact is not None:
-                fact.landed, fact.at_once = pod["spec"]["nodeName"], at_once
+                fact.landed, fact.at_once = pod["spec"]["nodeName"], any(fact is one for one in evicted)
+                fact.came_back = fact.landed in self._flying
                 self._waiting_for.remove(fact)
 
     # -- nodes come back ---------------------------------------------------------------------------------------------
@@ -369,8 +374,8 @@ class RealDrain:
                     fact.held_back = True
             self._flying.remove(name)
             self._uncordon(name, done=False)
-        self._reality.come_to_rest()
-        self._follow([], at_once=False)
+            self._reality.come_to_rest()
+        self._follow([])
 
     def _is_hopeless(self, pod: Pod) -> bool:
         fact = self.facts.get(pod.ref.uid)

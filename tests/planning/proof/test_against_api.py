@@ -36,13 +36,10 @@ _EXPECTED = {
         "held back",
     },
     "waits for a place": {"accepted at first, placed later"},
+    "waits for one that never goes": {"never accepted", "held back"},
     "never: no eviction": {"never accepted"},
     "never: no place": {"accepted at first, never placed", "refused, then accepted, never placed"},
-    "never: comes back": {
-        "never accepted",
-        "accepted at first, placed at once",
-        "refused, then accepted, placed at once",
-    },
+    "never: comes back": {"accepted at first, on a fenced node", "refused, then accepted, on a fenced node"},
 }
 
 
@@ -59,6 +56,8 @@ def predicted(proof: PodProof) -> str:
     no_place = any(words in proof.why for words in ("no place until", "fits on no node", "makes it again"))
     if proof.going is Going.NOW:
         return "now, down until its node is back" if proof.lands_on == proof.pod.node else "now"
+    if proof.going is Going.WAITS and "never finds a place" in proof.why:
+        return "waits for one that never goes"
     if proof.going is Going.WAITS:
         return "waits for a place" if no_place else "waits for a budget"
     if "comes straight back" in proof.why:
