@@ -52,6 +52,8 @@ def test_it_creates_its_state_from_its_own_migrations(unpacked: Path, tmp_path: 
         "rollout/_data/bpf/path.c",
         "rollout/_data/bpf/include/linux/types.h",
         "rollout/onnode/links.py",
+        "rollout/cli/schema/plan.schema.json",
+        "rollout/cli/render/templates/plan.js",
         "rollout/lab/guest/node.py",
         "rollout/lab/manifests/cilium.yaml",
         "rollout/lab/image/guest/lab_node.py",

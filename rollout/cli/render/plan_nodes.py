@@ -25,7 +25,8 @@ def ways(view: PlanView) -> Iterator[Block]:
         yield Heading(f"The way of a node by {first.method.value}: {count(len(alike), 'node')}, {_deadlines(steps)}")
         yield Table(("#", "step", "what it does", "deadline"), tuple(_step(n, s) for n, s in enumerate(steps, 1)))
         yield Para(f"if it fails before its mode was assigned: {_way(first.returning)}")
-        yield Para(f"back from its new mode: {_way(first.backing)}")
+        if first.backing:
+            yield Para(f"back from its new mode: {_way(first.backing)}")
 
 
 def nodes(view: PlanView) -> Iterator[Block]:
@@ -52,7 +53,7 @@ def node_page(view: PlanView, node: NodePlan) -> Iterator[Block]:
 def facts(view: PlanView, node: NodePlan) -> tuple[tuple[str, str], ...]:
     """What the plan knows of a node."""
     known, wave = node.facts, view.plan.wave_of(node.name)
-    optional = (("zone", node.zone), ("cohort", node.cohort))
+    optional = (("pool that replaces it", node.pool), ("zone", node.zone), ("cohort", node.cohort))
     return (
         ("way", f"wave {wave.number} ({wave.name}), by {node.method.value}, {_deadlines(node.steps)}"),
         *((name, text) for name, text in optional if text),
