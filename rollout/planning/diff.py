@@ -53,7 +53,7 @@ def diff_plans(before: Plan, after: Plan) -> PlanDiff:
         ("Preflight", [*_fields("", before.findings, after.findings)]),
         ("Time", [*_fields("estimate", before.estimate, after.estimate)]),
         ("What else it touches", [*_fields("", before.blast, after.blast)]),
-        ("Objects and playbooks", [*_plan_fields(before, after, ("node_configs", "hooks", "playbooks"))]),
+        ("Objects and playbooks", [*_plan_fields(before, after, _OBJECTS)]),
         ("Facts", [*_fields("", before.cluster, after.cluster), *facts]),
         ("The plan itself", [*_plan_fields(before, after, _REST)]),
     )
@@ -61,7 +61,10 @@ def diff_plans(before: Plan, after: Plan) -> PlanDiff:
     return PlanDiff(before.digest, after.digest, told)
 
 
-_REST = ("schema", "serial", "program", "purpose", "supersedes", "rollback", "inventory_digest", "sources")
+_TOLD = ("nodes", "waves", "excluded", "policy", "limits", "findings", "estimate", "blast", "cluster")
+_OBJECTS = ("node_configs", "hooks", "playbooks", "pools")
+_REST = tuple(field.name for field in fields(Plan) if field.name not in (*_TOLD, *_OBJECTS))
+"""Fields of a plan that no section of their own tells of; new ones are here until they have one."""
 
 
 def _change(found: Difference) -> Change:

@@ -29,6 +29,10 @@ def rests_on(view: PlanView) -> Iterator[Part]:
     budgets = [(name, text) for name, text in sorted(plan.cluster.budgets.items())]
     if budgets:
         yield from view.table(("PodDisruptionBudget", "as planned with"), budgets, "budgets")
+    if plan.pools:
+        yield Heading("Pools whose nodes are replaced")
+        pools = [(pool.name, str(pool.in_service), str(len(pool.uids))) for pool in plan.pools]
+        yield from view.table(("pool", "in service", "nodes when planned"), pools, "pools")
     if plan.node_configs:
         yield Heading("Objects it creates")
         rows = tuple(
