@@ -36,6 +36,8 @@ class Flight:
         self._number = {node.name: number for number, node in enumerate(nodes)}
         self._flying: dict[int, None] = {}
         self._done: set[int] = set()
+        self._visited: set[int] = set()
+        """Nodes with pods that came since the last sweep: these go after the node's own, in the order of owners."""
         self._evicted: list[Replica] = []
         self._pending: list[Replica] = list(roster.pending)
         self._uncounted: dict[Allowance, None] = {}
@@ -99,6 +101,9 @@ class Flight:
         residents = self._roster.on[number]
         if not residents:
             return 0
+        if number in self._visited:
+            self._visited.discard(number)
+            residents.sort(key=lambda r: (1, *_queue_key(r)) if r.home != number else (0, "", "", 0, False))
         left = [replica for replica in residents if not self._evict(replica, number)]
         gone = len(residents) - len(left)
         self._roster.on[number] = left
@@ -222,6 +227,7 @@ class Flight:
     def _arrive(self, replica: Replica, number: int, *, at_once: bool) -> None:
         if number in self._roster.on and number not in self._done:
             self._roster.on[number].append(replica)
+            self._visited.add(number)
         if number in self._flying:
             replica.restless += 1
             if replica.restless >= _TOO_OFTEN:
