@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rollout.domain.codec import canonical, sha256
@@ -43,7 +43,7 @@ from rollout.planning.effective import EffectiveConfigs
 from rollout.planning.estimate import estimate
 from rollout.planning.facts import cluster_facts, is_ours, label_keys, node_facts, prior_unschedulable
 from rollout.planning.preflight import judge_preflight, stopping
-from rollout.planning.proof import DrainProof, PodProof, never_empties, prove
+from rollout.planning.proof import DrainProof, PodProof, freeing_change, never_empties, prove
 from rollout.planning.replace import Pools, pool_limits
 from rollout.planning.sources import replicas_of, sources
 from rollout.planning.versions import GUARD_SINCE, parse_image_version
@@ -113,7 +113,8 @@ def make_plan(inventory: Inventory, policy: Policy, request: PlanRequest) -> Pla
         packing = replace(packing, limits=(*packing.limits, *pool_limits(planned)))
     if not planned:
         verb = "adopt" if request.adopts else "plan"
-        raise Refused("nothing-to-do", f"cannot {verb}: no node may move", hint=_why_nothing(excluded))
+        hint = _why_nothing(inventory, policy, excluded)
+        raise Refused("nothing-to-do", f"cannot {verb}: no node may move", hint=hint)
     zones = inventory.cluster.nodes_by_name
     left_out = tuple(replace(e, zone=zones[e.node].zone) for e in sorted(excluded, key=lambda e: e.node))
     plan = _assemble(inventory, policy, request, agent, packing, planned, left_out, findings)
@@ -165,9 +166,10 @@ def select_nodes(inventory: Inventory, policy: Policy) -> tuple[Node, ...]:
     return tuple(sorted((n for n in chosen if selector_matches(policy.selector, (), n.labels)), key=lambda n: n.name))
 
 
-def _why_nothing(excluded: Iterable[Excluded]) -> str:
+def _why_nothing(inventory: Inventory, policy: Policy, excluded: Sequence[Excluded]) -> str:
     rows = [f"{e.node}: {e.reasons[0]}" for e in excluded]
-    return "; ".join(rows[:5]) or "the policy's selector matches no node"
+    freed = freeing_change(inventory, policy, {e.node: len(e.reasons) for e in excluded})
+    return "; ".join([*([freed] if freed else []), *rows[:5]]) or "the policy's selector matches no node"
 
 
 def _reasons(
@@ -307,8 +309,10 @@ def _planned_pod(pod: Pod) -> PlannedPod:
 
 
 def _evicted(inventory: Inventory, proof: PodProof) -> PlannedPod:
+    planned = _planned_pod(proof.pod)
     return replace(
-        _planned_pod(proof.pod),
+        planned,
+        note="; ".join(note for note in (planned.note, proof.note) if note),
         replicas=replicas_of(inventory, proof.pod),
         budgets=proof.budgets,
         going=proof.going,

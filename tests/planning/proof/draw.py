@@ -67,7 +67,7 @@ def _node(draw: st.DrawFn, number: int) -> Obj:
 @st.composite
 def _workload(draw: st.DrawFn, number: int, nodes: int) -> tuple[Obj, int]:
     """A workload and its replicas."""
-    app, replicas = f"w{number}", draw(st.integers(1, min(4, nodes + 1)))
+    app, replicas = f"w{number}", draw(st.integers(1, min(6, nodes + 2)))
     kind = draw(st.sampled_from(("Deployment", "Deployment", "Deployment", "StatefulSet")))
     labels = {"app": app, "tier": draw(st.sampled_from(("front", "back")))}
     if draw(st.sampled_from((False, False, False, True))):
@@ -150,26 +150,17 @@ _RULES: dict[str, Any] = {
 @st.composite
 def _budget(draw: st.DrawFn, number: int, workloads: list[tuple[Obj, int]]) -> Obj:
     made, replicas = draw(st.sampled_from(workloads))
-    selector = draw(
-        st.sampled_from(
-            (
-                {"matchLabels": {"app": made["metadata"]["name"]}},
-                {"matchLabels": {"app": made["metadata"]["name"]}},
-                {"matchExpressions": [{"key": "app", "operator": "In", "values": [made["metadata"]["name"], "none"]}]},
-                {"matchLabels": {"tier": "front"}},
-                {},
-            )
-        )
-    )
-    form: Obj = draw(
-        st.sampled_from(
-            (
-                {"maxUnavailable": 1}, {"maxUnavailable": 1}, {"maxUnavailable": 2}, {"maxUnavailable": 0},
-                {"maxUnavailable": "30%"}, {"minAvailable": max(replicas - 1, 0)}, {"minAvailable": replicas},
-                {"minAvailable": "50%"}, {"minAvailable": "100%"},
-            )
-        )
+    app = made["metadata"]["name"]
+    own: Obj = {"matchLabels": {"app": app}}
+    among: Obj = {"matchExpressions": [{"key": "app", "operator": "In", "values": [app, "none"]}]}
+    front: Obj = {"matchLabels": {"tier": "front"}}
+    selector = draw(st.sampled_from((own, own, own, own, among, front, {})))
+    forms: tuple[Obj, ...] = (
+        {"maxUnavailable": 1}, {"maxUnavailable": 1}, {"maxUnavailable": 1}, {"maxUnavailable": 2},
+        {"maxUnavailable": "30%"}, {"minAvailable": max(replicas - 1, 0)}, {"minAvailable": max(replicas - 1, 0)},
+        {"minAvailable": "50%"}, {"maxUnavailable": 0}, {"minAvailable": replicas}, {"minAvailable": "100%"},
     )  # fmt: skip
+    form = draw(st.sampled_from(forms))
     policy: Obj = draw(st.sampled_from(({}, {}, {"unhealthyPodEvictionPolicy": "AlwaysAllow"})))
     metadata = {"name": f"b{number}", "namespace": NAMESPACE}
     spec = {"selector": selector, **form, **policy}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rollout.domain.codec import canonical
+from rollout.domain.errors import Refused
 from rollout.domain.fleet import VolumeClaim, Workload
 from rollout.domain.node import TAINT_EVACUATE, DatapathMode, Method, Node, Pod, Taint, Toleration
 from rollout.domain.plan import Going, Limit, Wave
@@ -21,6 +22,7 @@ from rollout.domain.scheduling import (
     Scheduling,
     SpreadTerm,
 )
+from rollout.planning.planner import PlanRequest, make_plan
 from rollout.planning.proof import DrainProof, PodProof, never_empties, prove
 from tests.builders import budget, inventory, node, pod
 
@@ -427,3 +429,29 @@ def test_equal_inventories_give_equal_bytes_in_any_order() -> None:
     back = proven(tuple(reversed(nodes)), tuple(reversed(pods)), *waves, policy=policy, budgets=budgets)
     assert canonical(there) == canonical(back)
     assert {p.going for proofs in there.nodes.values() for p in proofs} == {Going.NOW, Going.WAITS}
+
+
+def test_when_budgets_let_nothing_move_the_refusal_names_the_change_that_frees_most() -> None:
+    closed = budget("web", allowed=0, max_unavailable="0", desired_healthy=4)
+    other = budget("db", allowed=0, max_unavailable="0", desired_healthy=4, match_labels={"app": "db"})
+    nodes = (*TWO, machine("n3"))
+    db = pod("db-0", "n3", labels={"app": "db"}, owner_uid="rs-db")
+    world = inventory(nodes, (pod("web-1", "n1"), pod("web-2", "n2"), db), budgets=(closed, other))
+    with pytest.raises(Refused, match="no node may move") as refused:
+        make_plan(world, Policy(target=DatapathMode.NETKIT), PlanRequest(serial=1, program="test"))
+    assert refused.value.hint.startswith(
+        "this alone frees 2 of 3 node(s): set maxUnavailable of PodDisruptionBudget default/web to 1; n1: pod"
+    )
+
+
+def test_notes_of_the_proof_are_in_the_plan() -> None:
+    claims = (claim("data", node_terms=on_node("n1"), local=True),)
+    scratch = pod("web-1", "n1", claims=("data",), empty_dir=True)
+    made = make_plan(
+        inventory(TWO, (scratch,), claims=claims),
+        Policy(target=DatapathMode.NETKIT),
+        PlanRequest(serial=1, program="test"),
+    )
+    (planned,) = made.node("n1").evictions
+    assert (planned.going, planned.lands_on) == (Going.NOW, "n1")
+    assert planned.note.startswith("emptyDir data ends with the pod; down until node n1 is back")
