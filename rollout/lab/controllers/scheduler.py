@@ -136,7 +136,9 @@ class _View:
             return f"node(s) had untolerated taint(s) {{{taint['key']}: {taint.get('value') or ''}}}"
         if not placement.matches_node_affinity(self._spec, node):
             return "node(s) didn't match Pod's node affinity/selector"
-        if self._volumes is None or not all(placement.volume_admits(volume, node) for volume in self._volumes):
+        if self._volumes is None:
+            return "persistentvolumeclaim not found"
+        if not all(placement.volume_admits(volume, node) for volume in self._volumes):
             return "node(s) had volume node affinity conflict"
         if self._has_port_conflict(node):
             return "node(s) didn't have free ports for the requested pod ports"

@@ -33,8 +33,9 @@ class Drawn:
 def clusters(draw: st.DrawFn) -> Drawn:
     """A few nodes, a few workloads with hard rules, budgets of all forms."""
     count = draw(st.integers(2, 6))
-    nodes = [draw(_node(number)) for number in range(count)]
-    workloads = [draw(_workload(number, count)) for number in range(draw(st.integers(1, 4)))]
+    roomy = draw(st.booleans())
+    nodes = [draw(_node(number, roomy)) for number in range(count)]
+    workloads = [draw(_workload(number, count, roomy)) for number in range(draw(st.integers(1, 4)))]
     budgets = [draw(_budget(number, workloads)) for number in range(draw(st.integers(0, 3)))]
     bare = [_bare(number) for number in range(draw(st.sampled_from((0, 0, 1))))]
     static = [_static(f"n{number}") for number in range(draw(st.sampled_from((0, 0, 1))))]
@@ -47,11 +48,13 @@ def clusters(draw: st.DrawFn) -> Drawn:
 
 
 @st.composite
-def _node(draw: st.DrawFn, number: int) -> Obj:
+def _node(draw: st.DrawFn, number: int, roomy: bool) -> Obj:
     name = f"n{number}"
     labels = {HOST: name, ZONE: draw(st.sampled_from("ab"))}
     taints = draw(st.sampled_from(([], [], [], [_DEDICATED], [_SOFT])))
     cpu, pods = draw(st.sampled_from(("1", "2", "4"))), draw(st.sampled_from(("3", "6", "20")))
+    if roomy:
+        cpu, pods = "16", "60"
     return {
         "apiVersion": "v1",
         "kind": "Node",
@@ -65,14 +68,14 @@ def _node(draw: st.DrawFn, number: int) -> Obj:
 
 
 @st.composite
-def _workload(draw: st.DrawFn, number: int, nodes: int) -> tuple[Obj, int]:
+def _workload(draw: st.DrawFn, number: int, nodes: int, roomy: bool) -> tuple[Obj, int]:
     """A workload and its replicas."""
-    app, replicas = f"w{number}", draw(st.integers(1, min(6, nodes + 2)))
+    app, replicas = f"w{number}", draw(st.integers(nodes, nodes + 4) if roomy else st.integers(1, min(6, nodes + 2)))
     kind = draw(st.sampled_from(("Deployment", "Deployment", "Deployment", "StatefulSet")))
     labels = {"app": app, "tier": draw(st.sampled_from(("front", "back")))}
     if draw(st.sampled_from((False, False, False, True))):
         labels[BROKEN] = str(draw(st.integers(1, replicas)))
-    spec = draw(_pod_spec(app, labels["tier"]))
+    spec = draw(_pod_spec(app, labels["tier"], 1 if roomy else 2))
     body: Obj = {
         "replicas": replicas,
         "selector": {"matchLabels": {"app": app}},
@@ -83,11 +86,11 @@ def _workload(draw: st.DrawFn, number: int, nodes: int) -> tuple[Obj, int]:
 
 
 @st.composite
-def _pod_spec(draw: st.DrawFn, app: str, tier: str) -> Obj:
+def _pod_spec(draw: st.DrawFn, app: str, tier: str, most_rules: int) -> Obj:
     requests = draw(st.sampled_from(({}, {"cpu": "500m"}, {"cpu": "900m"}, {"cpu": "100m", "memory": "3Gi"})))
     container: Obj = {"name": "c", "image": "x:1", "resources": {"requests": requests}}
     spec: Obj = {"containers": [container]}
-    for rule in draw(st.lists(st.sampled_from(sorted(_RULES)), max_size=2, unique=True)):
+    for rule in draw(st.lists(st.sampled_from(sorted(_RULES)), max_size=most_rules, unique=True)):
         _RULES[rule](spec, app, tier)
     return spec
 
