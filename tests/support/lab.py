@@ -67,10 +67,17 @@ class Rollout:
         return process
 
     def stop(self) -> None:
-        """End what is still running, as a failed test leaves it."""
+        """End what is still running, as a failed test leaves it, and give up rollouts that are held.
+
+        While a rollout is held, nodes still to do keep its soft taint.
+        """
         for process in self.started:
             process.kill()
             process.wait()
+        for found in self.json("status", "--all")["rollouts"]:
+            if found["phase"] in ("held", "running", "aborting"):
+                for word in ("abort", "resume"):
+                    subprocess.run(self.command(word, found["id"]), timeout=TIMEOUT_S, check=False, capture_output=True)
 
     def json(self, *arguments: str) -> Any:
         return json.loads(self.run(*arguments, "--output", "json").stdout)
