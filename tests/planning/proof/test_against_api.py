@@ -38,6 +38,7 @@ _EXPECTED = {
     "waits for a place": {"accepted at first, placed later"},
     "waits for one that never goes": {"never accepted", "held back"},
     "never: no eviction": {"never accepted"},
+    "never: a knot": {"never accepted"},
     "never: no place": {"accepted at first, never placed", "refused, then accepted, never placed"},
     "never: comes back": {"accepted at first, on a fenced node", "refused, then accepted, on a fenced node"},
 }
@@ -62,6 +63,8 @@ def predicted(proof: PodProof) -> str:
         return "waits for a place" if no_place else "waits for a budget"
     if "comes straight back" in proof.why:
         return "never: comes back"
+    if "wait for each other" in proof.why or "waits for this pod" in proof.why:
+        return "never: a knot"
     return "never: no place" if no_place else "never: no eviction"
 
 
