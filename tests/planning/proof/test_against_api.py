@@ -68,6 +68,11 @@ def predicted(proof: PodProof) -> str:
     return "never: no place" if no_place else "never: no eviction"
 
 
+def agrees(word: str, became: str) -> bool:
+    """Whether an outcome is what a prediction means."""
+    return became in _EXPECTED[word]
+
+
 def waves_of(names: list[str], canary: int) -> tuple[Wave, ...]:
     made: list[Wave] = []
     size, start = canary, 0
@@ -109,7 +114,7 @@ def compare(drawn: Drawn) -> tuple[Counter[tuple[str, str]], list[str]]:
         for one in proofs:
             word, became = predicted(one), facts[one.pod.ref.uid].word()
             told[(word, became)] += 1
-            if became not in _EXPECTED[word]:
+            if not agrees(word, became):
                 wrong.append(f"{one.pod.ref} on {one.pod.node}: predicted {word} ({one.why}), became {became}")
     assert {p.pod.ref.uid for proofs in proof.nodes.values() for p in proofs} == facts.keys()
     return told, [f"{one} in {looked}" for one in wrong]
