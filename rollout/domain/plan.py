@@ -50,7 +50,7 @@ class PlannedPod:
     remedy: str = ""
     """The one change that frees it, for `never`; what shortens the wait, for `waits`."""
     lands_on: str = ""
-    """Where the proof placed its replacement: a node's name; empty when it has none or comes back here."""
+    """Where the proof placed its replacement: a node's name, this node's when it comes back here; empty: not told."""
     replicas: int = 0
     """Pods its ReplicaSet, StatefulSet or ReplicationController is to have; 0: not told, or it has another owner."""
 

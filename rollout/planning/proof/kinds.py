@@ -55,16 +55,12 @@ class KindBook:
 
     def kind_of(self, pod: Pod) -> Kind:
         """The class of a pod of the snapshot this book was made for."""
-        quick = (
-            pod.owner_uid,
-            pod.ref.namespace,
-            id(pod.labels),
-            id(pod.scheduling),
-            id(pod.tolerations),
-            pod.cpu_millis,
-            pod.memory_bytes,
-            pod.claims,
-        )
+        rules = id(pod.scheduling)
+        if pod.owner_kind == "DaemonSet":
+            # Each is bound to its node by a rule of its own, but nobody ever looks for a place for it.
+            rules = 0
+        sizes = (pod.cpu_millis, pod.memory_bytes)
+        quick = (pod.owner_uid, pod.ref.namespace, id(pod.labels), rules, id(pod.tolerations), sizes, pod.claims)
         found = self._quick.get(quick)
         if found is None or found.pod.extra != pod.extra:
             found = self._quick[quick] = self._exactly(pod)

@@ -104,7 +104,7 @@ class Places:
 
     def over_cordon(self, kind: Kind) -> bool:
         """Whether the class may be placed on a cordoned node."""
-        return self._admission.profile(kind).over_cordon
+        return self._seat(kind).candidates.profile.over_cordon
 
     def has_local_volume(self, kind: Kind) -> bool:
         """Whether some of its data is on one node's disk."""

@@ -133,8 +133,8 @@ class Roster:
             self._enlist(pod, number_of.get(pod.node), rules)
         self._add_missing_members()
         for residents in self.on.values():
-            residents.sort(key=lambda replica: replica.pod.ref)
-        self.pending.sort(key=lambda replica: replica.pod.ref)
+            residents.sort(key=_by_name)
+        self.pending.sort(key=_by_name)
         for members in self.sets.values():
             members.sort(key=lambda replica: replica.ordinal)
 
@@ -199,6 +199,10 @@ class Roster:
                 if not pod.ready and not pod.finished and not pod.terminating:
                     self._unready.setdefault(pod.ref.namespace, []).append(pod)
         return sorted((p for p in self._unready.get(budget.namespace, ()) if budget.matches(p)), key=lambda p: p.ref)
+
+
+def _by_name(replica: Replica) -> tuple[str, str]:
+    return replica.pod.ref.namespace, replica.pod.ref.name
 
 
 def blocking_sibling(replica: Replica, sets: Mapping[str, list[Replica]]) -> Replica | None:

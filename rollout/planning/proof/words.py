@@ -12,6 +12,7 @@ from rollout.planning.proof.rules import AFFINITY, ANTI_AFFINITY, SPREAD
 
 _LONG_GRACE_S = 300
 _NAMED = 3
+NOBODY_KNOWS = ("its node never becomes empty, and no rule says why", "look at the pod and its budget, then plan again")
 
 
 def name_of(budget: PodDisruptionBudget) -> str:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rollout.adapters.kubernetes import ClusterSettings, KubernetesCluster
 from rollout.domain.inventory import ClusterSnapshot
@@ -166,6 +166,19 @@ class Fact:
         return f"{first}, placed {'at once' if self.at_once else 'later'}"
 
 
+class World(Protocol):
+    """What a drain asks of a cluster that is moved by hand."""
+
+    @property
+    def cluster(self) -> KubernetesCluster: ...
+    def hold(self) -> None: ...
+    def come_to_rest(self) -> None: ...
+    def snapshot(self) -> ClusterSnapshot: ...
+    def pods(self) -> list[Obj]: ...
+    def budgets(self) -> list[Obj]: ...
+    def change_node(self, name: str, change: Callable[[Obj], None]) -> None: ...
+
+
 @dataclass
 class Reality:
     """The stand-in and what drives it. Use as a context."""
@@ -228,7 +241,7 @@ class Reality:
 class RealDrain:
     """Takes nodes through as the drain step does: every pod asked for, refused ones asked for again each round."""
 
-    def __init__(self, reality: Reality, policy: Policy, waves: tuple[Wave, ...]) -> None:
+    def __init__(self, reality: World, policy: Policy, waves: tuple[Wave, ...]) -> None:
         self._reality = reality
         self._policy = policy
         self._waves = waves
